@@ -1,0 +1,1 @@
+"""What calls cost, for whom, and the limits that hold."""

@@ -1,0 +1,193 @@
+"""The read-only view of a request that the levers see, and the edits they answer with.
+
+An adapter builds the view from its framework's own objects, hands it to the levers, and applies the edits to those
+objects. What the view marks `opaque` (media, thinking, signatures) is never edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call of a tool that an assistant message asks for.
+
+    Attributes:
+        name: the tool's name.
+        arguments: the arguments as JSON text, byte for byte as the model wrote them where that is known.
+        id: joins the call to the tool message that answers it.
+    """
+
+    name: str
+    arguments: str = "{}"
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A content block that levers may not touch, such as an image, a thinking block or a signature.
+
+    Attributes:
+        kind: `image`, `audio`, `video`, `file`, `thinking` or the framework's own name for the block.
+        value: the native block, as given. Only its token count is ever read from it.
+    """
+
+    kind: str
+    value: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as the levers see it.
+
+    Attributes:
+        role: who speaks.
+        text: the text of the message, all its text blocks joined by nothing.
+        tool_calls: the calls an assistant message asks for, in order.
+        tool_call_id: for a tool message, the call that it answers.
+        name: the tool's name on a tool message, the speaker's elsewhere.
+        opaque: blocks that may not be touched.
+    """
+
+    role: Role
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+    opaque: tuple[Opaque, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is about to be sent to a model, as the levers see it.
+
+    Attributes:
+        messages: the conversation in order, system messages included.
+        model: the model's name as the provider spells it, if known.
+        provider: the provider's id as genai-prices spells it (`openai`, `anthropic`, `google`...), if known.
+        tools: tool definitions as JSON-schema dictionaries, in the order they are sent.
+        max_output_tokens: the limit on the answer that the request carries, if it carries one.
+        parameters: everything else that decides the answer (temperature, response format...).
+    """
+
+    messages: tuple[Message, ...]
+    model: str | None = None
+    provider: str | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    max_output_tokens: int | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A change to the request that a lever proposes.
+
+    Attributes:
+        reason: why, in words a user can read.
+        saved_tokens: tokens that the request loses by it, negative where it grows.
+        saved_usd: dollars that it is predicted to save over the calls to come, cached prices included.
+    """
+
+    reason: str
+    saved_tokens: int = 0
+    saved_usd: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceText(Edit):
+    """Gives message `index` another text; its calls, ids and opaque blocks stay."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropSpan(Edit):
+    """Leaves out messages `start` up to but not including `stop`."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendBlock(Edit):
+    """Adds a message after the last one."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheBreakpoint(Edit):
+    """Marks the end of message `index` (-1: the tools) as the end of a cacheable prefix."""
+
+    index: int
+    ttl: Literal["5m", "1h"] = "5m"
+
+
+def apply_edits(messages: Sequence[Message], edits: Sequence[Edit]) -> tuple[Message, ...]:
+    """Return the messages with the edits applied; indices refer to the messages as given.
+
+    Raises:
+        ValueError: an index lies outside the messages, two edits replace the same message, or the result would
+            answer a tool call that is not there or leave one unanswered that was answered.
+    """
+    out: list[Message | None] = list(messages)
+    added: list[Message] = []
+    replaced: set[int] = set()
+    for edit in edits:
+        match edit:
+            case ReplaceText():
+                _check_index(edit.index, len(messages), edit)
+                if edit.index in replaced:
+                    raise ValueError(f"two edits replace message {edit.index}")
+                replaced.add(edit.index)
+                out[edit.index] = _with_text(messages[edit.index], edit.text)
+            case DropSpan():
+                _check_index(edit.start, len(messages), edit)
+                _check_index(edit.stop - 1, len(messages), edit)
+                out[edit.start : edit.stop] = [None] * (edit.stop - edit.start)
+            case AppendBlock():
+                added.append(edit.message)
+            case CacheBreakpoint():
+                if edit.index != -1:
+                    _check_index(edit.index, len(messages), edit)
+            case _:
+                raise ValueError(f"unknown edit {type(edit).__name__}")
+    result = tuple(message for message in out if message is not None) + tuple(added)
+    _check_pairs(messages, result)
+    return result
+
+
+def unpaired_calls(messages: Sequence[Message]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return ids of tool calls without an answer, and ids of answers without a call before them."""
+    asked: set[str] = set()
+    answered: set[str] = set()
+    orphans: set[str] = set()
+    for message in messages:
+        asked.update(call.id for call in message.tool_calls if call.id is not None)
+        if message.role == "tool" and message.tool_call_id is not None:
+            (answered if message.tool_call_id in asked else orphans).add(message.tool_call_id)
+    return frozenset(asked - answered), frozenset(orphans)
+
+
+def _with_text(message: Message, text: str) -> Message:
+    return Message(message.role, text, message.tool_calls, message.tool_call_id, message.name, message.opaque)
+
+
+def _check_index(index: int, count: int, edit: Edit) -> None:
+    if not 0 <= index < count:
+        raise ValueError(f"{type(edit).__name__} points at message {index}, but there are {count}")
+
+
+def _check_pairs(before: Sequence[Message], after: Sequence[Message]) -> None:
+    open_before, orphans_before = unpaired_calls(before)
+    open_after, orphans_after = unpaired_calls(after)
+    if broken := (open_after - open_before) | (orphans_after - orphans_before):
+        raise ValueError(f"edits separate tool calls from their results: {', '.join(sorted(broken))}")

@@ -1,0 +1,1 @@
+"""thrift inside LlamaIndex."""
