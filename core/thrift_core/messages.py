@@ -6,8 +6,8 @@ objects. What the view marks `opaque` (media, thinking, signatures) is never edi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -135,29 +135,26 @@ def apply_edits(messages: Sequence[Message], edits: Sequence[Edit]) -> tuple[Mes
     """Return the messages with the edits applied; indices refer to the messages as given.
 
     Raises:
-        ValueError: an index lies outside the messages, two edits replace the same message, or the result would
+        ValueError: an index lies outside the messages, two edits change the same message, or the result would
             answer a tool call that is not there or leave one unanswered that was answered.
     """
     out: list[Message | None] = list(messages)
     added: list[Message] = []
-    replaced: set[int] = set()
+    touched: set[int] = set()
     for edit in edits:
         match edit:
             case ReplaceText():
-                _check_index(edit.index, len(messages), edit)
-                if edit.index in replaced:
-                    raise ValueError(f"two edits replace message {edit.index}")
-                replaced.add(edit.index)
-                out[edit.index] = _with_text(messages[edit.index], edit.text)
+                _touch([edit.index], touched, len(messages), edit)
+                out[edit.index] = replace(messages[edit.index], text=edit.text)
             case DropSpan():
-                _check_index(edit.start, len(messages), edit)
-                _check_index(edit.stop - 1, len(messages), edit)
+                if edit.start >= edit.stop:
+                    raise ValueError(f"DropSpan from {edit.start} to {edit.stop} drops nothing")
+                _touch(range(edit.start, edit.stop), touched, len(messages), edit)
                 out[edit.start : edit.stop] = [None] * (edit.stop - edit.start)
             case AppendBlock():
                 added.append(edit.message)
             case CacheBreakpoint():
-                if edit.index != -1:
-                    _check_index(edit.index, len(messages), edit)
+                _check_index(edit.index, len(messages), edit, least=-1)
             case _:
                 raise ValueError(f"unknown edit {type(edit).__name__}")
     result = tuple(message for message in out if message is not None) + tuple(added)
@@ -177,12 +174,16 @@ def unpaired_calls(messages: Sequence[Message]) -> tuple[frozenset[str], frozens
     return frozenset(asked - answered), frozenset(orphans)
 
 
-def _with_text(message: Message, text: str) -> Message:
-    return Message(message.role, text, message.tool_calls, message.tool_call_id, message.name, message.opaque)
+def _touch(indices: Iterable[int], touched: set[int], count: int, edit: Edit) -> None:
+    for index in indices:
+        _check_index(index, count, edit)
+        if index in touched:
+            raise ValueError(f"two edits change message {index}")
+        touched.add(index)
 
 
-def _check_index(index: int, count: int, edit: Edit) -> None:
-    if not 0 <= index < count:
+def _check_index(index: int, count: int, edit: Edit, *, least: int = 0) -> None:
+    if not least <= index < count:
         raise ValueError(f"{type(edit).__name__} points at message {index}, but there are {count}")
 
 

@@ -45,8 +45,8 @@ class Call:
         unpriced: why there is no cost; None where there is one.
         is_estimated: the provider reported no usage, so the tokens were counted by us.
         attribution: whom it was for.
-        outcome: `ok`, `error` (failed, no answer), `retried` (failed, then tried again), `cache_hit` (nothing was sent),
-            `escalated` (answered, but a stronger model was asked too), `rejected` (answered, answer not used).
+        outcome: `ok`, `error` (failed, no answer), `retried` (failed, then tried again), `cache_hit` (nothing was
+            sent), `escalated` (answered, but a stronger model was asked too), `rejected` (answered, answer not used).
         latency_seconds: from sending to the last token.
         started_at: when it was sent, with a time zone.
         tool_calls: tools that the answer asks for, as `name(arguments)`.

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from types import MappingProxyType
 
 Amount = int | Decimal
-_NOTHING: Mapping[str, Amount] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +36,7 @@ class Usage:
     reasoning_tokens: int = 0
     input_audio_tokens: int = 0
     output_audio_tokens: int = 0
-    other: Mapping[str, Amount] = field(default=_NOTHING)
+    other: Mapping[str, Amount] = field(default_factory=dict[str, Amount])
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
@@ -46,8 +44,8 @@ class Usage:
             if type(value) is not int or value < 0:
                 raise ValueError(f"{name} must be a whole number of tokens, 0 or more; got {value!r}")
         for name, value in self.other.items():
-            if isinstance(value, bool) or not isinstance(value, int | Decimal) or not value >= 0:
-                raise ValueError(f"{name} must be a number, 0 or more; got {value!r}")
+            if type(value) not in (int, Decimal) or not Decimal(value).is_finite() or value < 0:
+                raise ValueError(f"{name} must be an int or Decimal, 0 or more; got {value!r}")
 
     @property
     def total_tokens(self) -> int:

@@ -1,0 +1,1 @@
+"""Measurements of thrift against its peers and against the limit: `python -m benchmarks --help`."""

@@ -1,0 +1,1 @@
+"""The subcommands of `thrift`, one to a module; each adds its parser with `add`."""

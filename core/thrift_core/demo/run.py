@@ -1,0 +1,94 @@
+"""Runs the workloads once for every row of the table."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from thrift_core.accounting.ledger import Ledger
+from thrift_core.demo.rates import RATES
+from thrift_core.demo.workload import Figures, Setup, Workload
+from thrift_core.testing import LocalProvider
+from thrift_core.thrift import Thrift
+
+_LOCAL_KEY = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table: the workloads with certain levers on.
+
+    Attributes:
+        name: what the table calls it.
+        configure: makes the levers for a pass that records to the given ledger; None for none.
+    """
+
+    name: str
+    configure: Callable[[Ledger], Thrift | None]
+
+
+# A lever that lands adds a row here; rows build on each other, so that the table reads from the bill as it is to the
+# bill with everything on.
+ROWS: tuple[Row, ...] = (Row("as is", lambda ledger: None),)
+
+
+@dataclass(frozen=True, slots=True)
+class RowFigures:
+    """A row with its figures.
+
+    Attributes:
+        name: the row's name.
+        figures: one for each workload, by its name.
+    """
+
+    name: str
+    figures: dict[str, Figures]
+
+
+def run_row(
+    row: Row,
+    workloads: list[Workload],
+    *,
+    model: str,
+    ledger: Ledger,
+    seed: int = 0,
+    is_real: bool = False,
+    advance: Callable[[], object] = lambda: None,
+) -> RowFigures:
+    """Run every workload with a row's levers, each on a provider of its own with a cold prompt cache.
+
+    Args:
+        row: which levers are on.
+        workloads: what to run, one after the other.
+        model: the model to ask for.
+        ledger: where calls are recorded.
+        seed: decides data and order.
+        is_real: whether the model's real provider answers, with the key in the environment.
+        advance: called after each task.
+    """
+    run = f"{row.name} {uuid.uuid4().hex[:8]}"
+    thrift = row.configure(ledger)
+    figures: dict[str, Figures] = {}
+    for workload in workloads:
+        with nullcontext() if is_real else LocalProvider(workload.brain, RATES) as provider:
+            setup = Setup(
+                workload=workload.name,
+                model=model,
+                base_url=None if provider is None else provider.base_url,
+                api_key=None if provider is None else _LOCAL_KEY,
+                seed=seed,
+                ledger=ledger,
+                thrift=thrift,
+                run=run,
+                advance=advance,
+            )
+            result = workload.run(setup)
+            figures[workload.name] = Figures(
+                spend=ledger.total(feature=workload.name, run=run),
+                billed_usd=None if provider is None else provider.bill.cost_usd,
+                tasks=len(result.outcomes),
+                resolved=result.resolved,
+            )
+    return RowFigures(row.name, figures)

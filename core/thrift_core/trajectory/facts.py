@@ -1,0 +1,72 @@
+"""The fact ledger: what later steps may still need of a text that is cut, in a few words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+
+from thrift_core.trajectory.notation_write import word
+from thrift_core.trajectory.results import parse
+from thrift_core.trajectory.shapes import Json
+from thrift_core.trajectory.words import is_naming, naming_words
+
+Fact = tuple[str, str]
+_LONGEST_NAME = 40
+_SHORTEST = 3
+# Numbers and flags further down are rows of listings, which recall gives back whole.
+_DEEPEST_NUMBER = 1
+
+
+def ledger(text: str, is_visible: Callable[[str], bool], *, max_characters: int) -> list[str]:
+    """Return the facts of a result that cannot be seen elsewhere, the likeliest to be needed first.
+
+    Args:
+        text: the result.
+        is_visible: whether a value can still be read elsewhere in the request.
+        max_characters: the most that the facts may take, blanks included.
+
+    Returns:
+        facts such as `HAT069`, `price=152` or `insurance=yes`: what names itself stands alone, a number or a flag with
+        its key. Ids and dates come first, then names, then numbers and flags.
+    """
+    kept: list[str] = []
+    known: set[str] = set()
+    room = max_characters
+    for value, fact in _facts(text):
+        if fact in known or len(fact) + 1 > room or is_visible(value):
+            continue
+        known.add(fact)
+        kept.append(fact)
+        room -= len(fact) + 1
+    return kept
+
+
+def _facts(text: str) -> Iterable[Fact]:
+    value = parse(text)
+    if value is None:
+        return [(name, name) for name in naming_words(text)]
+    ids: list[Fact] = []
+    names: list[Fact] = []
+    numbers: list[Fact] = []
+    for key, scalar, depth in _scalars(value):
+        if isinstance(scalar, str):
+            if is_naming(scalar):
+                ids.append((scalar, scalar))
+            elif _SHORTEST <= len(scalar) <= _LONGEST_NAME:
+                names.append((scalar, word(scalar)))
+            else:
+                ids.extend((name, name) for name in naming_words(scalar))
+        elif scalar is not None and depth <= _DEEPEST_NUMBER:
+            numbers.append((json.dumps(scalar), f"{key}={json.dumps(scalar)}"))
+    return [*ids, *names, *numbers]
+
+
+def _scalars(value: Json, key: str = "", depth: int = 0) -> Iterator[tuple[str, bool | int | float | str | None, int]]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _scalars(item, name, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _scalars(item, key, depth + 1)
+    else:
+        yield key, value, depth

@@ -1,0 +1,254 @@
+"""Shortens a tool's result when it is first seen, without losing anything that it says.
+
+Each result is written in the cheapest of several ways, and only where reading it back gives the same value:
+
+- as it is;
+- `§ ...`: JSON in the compact notation of `notation_write`;
+- `§= ...`: the same without keys, which are those of the tool's result before;
+- `§tool#2 ...`: only what differs from that tool's second result;
+- `§lines`: text in which runs of earlier lines are references, see `line_runs`.
+
+The first use of each way in a thread is explained in a few words in parentheses, for the model that reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, cast
+
+from thrift_core.trajectory.line_runs import LineIndex, names_in
+from thrift_core.trajectory.notation_read import Reader
+from thrift_core.trajectory.notation_write import same, write_body, write_changes, write_fields, write_value
+from thrift_core.trajectory.shapes import Json, Shape, Table, shape_of
+
+MARK = "§"
+LEGENDS = {
+    "": "JSON; [#columns| row; row]; ^ as above",
+    "=": "keys as in this tool's last result",
+    "#": "that earlier result, changed",
+    "lines": "tool#n:a-b are lines a-b of its nth result",
+}
+_HEAD = re.compile(r"§(?:\(([^()]*)\))?(lines\n|=|[\w.-]+#\d+)? ?", re.ASCII)
+_SAFE_NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}\Z", re.ASCII)
+# Below this a result is not worth the work, nor the reader's.
+_FEWEST_CHARACTERS = 24
+_FEWEST_TOKENS_SAVED = 3
+_BASES = 6
+# Re-encoding is quick but not free; a longer text would make its step slow.
+_MOST_CHARACTERS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shortened:
+    """A result as it is sent.
+
+    Attributes:
+        text: what is sent in its place.
+        tokens: how many tokens that is.
+        how: in words, why it is shorter.
+        refers_to: the names of earlier results that it cannot be read without.
+    """
+
+    text: str
+    tokens: int
+    how: str
+    refers_to: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class _Base:
+    name: str
+    tool: str
+    value: Json
+    shape: Shape
+
+
+@dataclass(slots=True)
+class _Way:
+    kind: str
+    body: str
+    how: str
+
+
+@dataclass(slots=True)
+class Results:
+    """What a thread's results so far have taught: shapes of tools, values to differ from, lines to refer to."""
+
+    count: Callable[[str], int]
+    _ordinals: dict[str, int] = field(default_factory=dict[str, int])
+    _shapes: dict[str, _Base] = field(default_factory=dict[str, _Base])
+    _bases: deque[_Base] = field(default_factory=lambda: deque[_Base](maxlen=_BASES))
+    _lines: LineIndex = field(default_factory=LineIndex)
+    _by_text: dict[str, _Base] = field(default_factory=dict[str, _Base])
+    _explained: set[str] = field(default_factory=set[str])
+    _explained_at: dict[str, str] = field(default_factory=dict[str, str])
+    _keys_at: dict[str, str] = field(default_factory=dict[str, str])
+    _pending: _Way | None = None
+
+    def shorten(self, tool: str, text: str, tokens: int) -> Shortened | None:
+        """Return the cheapest way to write a result, or None to leave it; `learn` must follow in either case."""
+        self._pending = None
+        if not _FEWEST_CHARACTERS <= len(text) <= _MOST_CHARACTERS or text.startswith(MARK):
+            return None
+        best: Shortened | None = None
+        fewest = tokens - _FEWEST_TOKENS_SAVED
+        value = parse(text)
+        ways = self._text_ways(text) if value is None else self._value_ways(tool, text, value)
+        for way in ways:
+            written = self._write(way)
+            cost = self.count(written)
+            if cost <= fewest and self._reads_back(tool, way, text, value):
+                best, fewest, self._pending = (
+                    Shortened(written, cost, way.how, self._refers_to(tool, way)),
+                    cost - 1,
+                    way,
+                )
+        return best
+
+    def _refers_to(self, tool: str, way: _Way) -> frozenset[str]:
+        if way.kind == "lines":
+            return frozenset(names_in(way.body))
+        if way.kind == "=":
+            return frozenset((self._shapes[tool].name, self._keys_at[tool]))
+        return frozenset((way.kind,)) if way.kind else frozenset()
+
+    def forget(self, name: str) -> None:
+        """Refer no more to a result that is no longer sent."""
+        self._shapes = {
+            tool: base for tool, base in self._shapes.items() if name not in (base.name, self._keys_at[tool])
+        }
+        self._bases = deque((base for base in self._bases if base.name != name), maxlen=_BASES)
+        self._by_text = {text: base for text, base in self._by_text.items() if base.name != name}
+        self._lines.forget(name)
+        # Its text may have held an explanation; giving it again is cheap.
+        self._explained = {key for key, at in self._explained_at.items() if at != name}
+
+    def learn(self, tool: str, text: str, *, is_shortened: bool) -> str:
+        """Remember a result that is sent, shortened (as last proposed) or as it is; return the name it goes by."""
+        way = self._pending if is_shortened else None
+        self._pending = None
+        ordinal = self._ordinals.get(tool, 0) + 1
+        self._ordinals[tool] = ordinal
+        name = f"{tool}#{ordinal}"
+        if way is not None and _legend_key(way.kind) not in self._explained:
+            self._explained.add(_legend_key(way.kind))
+            self._explained_at[_legend_key(way.kind)] = name
+        if not _SAFE_NAME.match(tool) or not _FEWEST_CHARACTERS <= len(text) <= _MOST_CHARACTERS:
+            return name
+        value = parse(text)
+        if value is None:
+            literal = self._lines.refer(text) if way is not None and way.kind == "lines" else None
+            self._lines.add(name, text, literal=literal[1] if literal else None)
+            return name
+        base = _Base(name, tool, value, shape_of(value))
+        if way is not None and way.kind == "=":
+            self._shapes[tool] = _Base(name, tool, value, self._shapes[tool].shape)
+        else:
+            self._shapes[tool] = base
+            self._keys_at[tool] = name
+        self._bases.append(base)
+        self._by_text.setdefault(text, base)
+        return name
+
+    def _value_ways(self, tool: str, text: str, value: Json) -> list[_Way]:
+        if (twin := self._by_text.get(text)) is not None:
+            return [_Way(twin.name, "", f"the same as {twin.name}")]
+        ways = [_Way("", _whole(value), "JSON written compactly")]
+        before = self._shapes.get(tool)
+        if before is not None and type(before.value) is type(value):
+            ways.append(_Way("=", write_body(value, before.shape, before.value), "keys not repeated"))
+        for base in self._bases:
+            if _is_near(value, base.value):
+                body = write_changes(value, base.shape, base.value)
+                ways.append(_Way(base.name, body, f"only what differs from {base.name}"))
+        return ways
+
+    def _text_ways(self, text: str) -> list[_Way]:
+        referred = self._lines.refer(text)
+        return [_Way("lines", referred[0], "repeated lines as references")] if referred else []
+
+    def _write(self, way: _Way) -> str:
+        key = _legend_key(way.kind)
+        legend = "" if key in self._explained else f"({LEGENDS[key]})"
+        return f"{MARK}{legend}{way.kind}{chr(10) if way.kind == 'lines' else ' '}{way.body}"
+
+    def _reads_back(self, tool: str, way: _Way, text: str, value: Json) -> bool:
+        try:
+            back = self._read(tool, way.kind, way.body)
+        except (ValueError, LookupError, TypeError, RecursionError, StopIteration):
+            return False
+        return back == text if value is None else same(back, value)
+
+    def _read(self, tool: str, kind: str, body: str) -> Json:
+        if kind == "lines":
+            return self._lines.expand(body)
+        reader = Reader(body)
+        if kind == "":
+            found = reader.value() if body[:1] in "[{" else reader.fields()
+        elif kind == "=":
+            found = reader.body(self._shapes[tool].shape, self._shapes[tool].value)
+        else:
+            base = self._base(kind)
+            found = reader.changes(base.shape, base.value)
+        reader.end()
+        return found
+
+    def _base(self, name: str) -> _Base:
+        known = (
+            [*self._bases, *self._by_text.values()] if all(base.name != name for base in self._bases) else self._bases
+        )
+        return next(base for base in known if base.name == name)
+
+    def absorb(self, tool: str, text: str) -> str:
+        """Learn from a result that was shortened before it came here, as if it had been shortened now."""
+        match = _HEAD.match(text)
+        if match is None:
+            return self.learn(tool, text, is_shortened=False)
+        kind = (match[2] or "").strip()
+        body = text[match.end() :]
+        try:
+            back = self._read(tool, kind, body)
+        except (ValueError, LookupError, TypeError, RecursionError, StopIteration):
+            return self.learn(tool, "", is_shortened=False)
+        self._pending = _Way(kind, body, "")
+        return self.learn(tool, back if isinstance(back, str) else json.dumps(back), is_shortened=True)
+
+
+@lru_cache(maxsize=64)
+def parse(text: str) -> Json:
+    """Return the object or array that a text is as JSON, or None if it is none that can be written otherwise."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        value: Any = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        return None
+    return cast("Json", value) if isinstance(value, dict | list) and value else None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _whole(value: Json) -> str:
+    if isinstance(value, dict) and not isinstance(shape_of(value), Table):
+        return write_fields(value)
+    return write_value(value)
+
+
+def _is_near(value: Json, base: Json) -> bool:
+    if isinstance(value, dict) and isinstance(base, dict):
+        return 2 * len(value.keys() & base.keys()) > len(value)
+    return isinstance(value, list) and isinstance(base, list)
+
+
+def _legend_key(kind: str) -> str:
+    return "#" if "#" in kind else kind

@@ -1,0 +1,291 @@
+"""One conversation as the summarizer follows it, message by message."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+from thrift_core.messages import Message
+from thrift_core.trajectory import blocks, collapse, view_once
+from thrift_core.trajectory.bill import Bill
+from thrift_core.trajectory.edits import KnownEdits
+from thrift_core.trajectory.entry import NEEDS_NOTHING, Count, Entry, State, message_tokens
+from thrift_core.trajectory.recall_store import RecallStore
+from thrift_core.trajectory.results import MARK, Results
+from thrift_core.trajectory.units import Units
+from thrift_core.trajectory.words import Sightings, argument_words, naming_words
+
+# A request that is shortened to just above the provider's minimum could fall below it by a different token count.
+_MARGIN = 1.08
+# A word may stand in very many places; the newest ones decide whether it can still be read.
+_PLACES_TRIED = 8
+
+
+@dataclass(slots=True)
+class Thread:
+    """The state of one conversation: a function of its messages, the prices and the settings alone.
+
+    Work is done once for each message (`advance`) and once for each call of the model (`call`). A call is known to
+    have been made where an assistant message follows, so that a thread begun anew on a long history comes to the same
+    state as one that saw it grow.
+
+    Attributes:
+        count: counts tokens.
+        bill: what the conversation cost so far, with and without edits.
+        store: where what is cut goes; None for the mode in which nothing is cut.
+        entries: the messages with what is sent in their place.
+        live: where the part that was not collapsed begins.
+        head: where the part that is never touched ends: system messages and the task.
+    """
+
+    count: Count
+    bill: Bill
+    store: RecallStore | None = None
+    entries: list[Entry] = field(default_factory=list[Entry])
+    live: int = 0
+    head: int = 0
+    raw_tokens: int = 0
+    sent_tokens: int = 0
+    already_sent: int = 0
+    seen: Sightings = field(default_factory=Sightings)
+    needed_by: Counter[str] = field(default_factory=Counter[str])
+    results: Results = field(init=False)
+    blocks: list[int] = field(default_factory=list[int])
+    last_user: int = -1
+    may_rewrite: bool = True
+    _messages: list[Message] = field(default_factory=list[Message])
+    _units: Units = field(default_factory=Units)
+    first_change: int = NEEDS_NOTHING
+    first_new: int = 0
+    rewritten_tokens: int = 0
+    changed: dict[int, None] = field(default_factory=dict[int, None])
+    spans: dict[int, int] = field(default_factory=dict[int, int])
+    known_edits: KnownEdits = field(default_factory=KnownEdits)
+    sent_before: int = 0
+
+    def __post_init__(self) -> None:
+        self.results = Results(self.count)
+        self.may_rewrite = self.may_rewrite and self.store is not None
+
+    def advance(self, messages: Sequence[Message]) -> None:
+        """Take in messages that follow those seen so far."""
+        for message in messages:
+            if message.role == "assistant" and self.entries:
+                self.call()
+            self._take(message)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def is_prefix_of(self, messages: Sequence[Message]) -> bool:
+        """Say whether a conversation begins with the messages seen so far."""
+        seen = len(self.entries)
+        if seen > len(messages):
+            return False
+        is_settled = self.may_rewrite and seen and self.already_sent == seen
+        if is_settled and seen < len(messages) and messages[seen].role != "assistant":
+            # A call was settled here that a thread begun anew would not know of.
+            return False
+        # Lists compare in C, and by identity first: 2,000 messages that are the same objects take microseconds.
+        return self._messages == list(messages[:seen])
+
+    @property
+    def is_inside_a_call(self) -> bool:
+        """Whether results of the last call are missing, and an id of it was used before, in messages now dropped."""
+        return self.live > self.head and self._units.reuses_an_id
+
+    def without_cuts(self) -> Thread:
+        """Return the thread as it would be in the mode that changes nothing sent."""
+        bill = Bill(self.bill.rates, self.bill.static_tokens, self.bill.minimum_cached, self.bill.added_tokens)
+        thread = Thread(self.count, bill, self.store, may_rewrite=False)
+        thread.advance(self._messages)
+        return thread
+
+    def call(self) -> None:
+        """Settle what is sent at the call that is about to be made; done once, however often it is asked."""
+        if self.already_sent == len(self.entries):
+            return
+        self.first_change = NEEDS_NOTHING
+        self.first_new = self.already_sent
+        if self.may_rewrite:
+            self._rewrite()
+        unchanged = self.sent_before
+        if self.first_change < self.already_sent:
+            unchanged = sum(entry.tokens for entry in self.entries[: self.first_change])
+        self.rewritten_tokens = self.sent_before - unchanged if self.bill.calls else 0
+        self.bill.charge(raw_tokens=self.raw_tokens, sent_tokens=self.sent_tokens, unchanged_tokens=unchanged)
+        self.already_sent = len(self.entries)
+        self.sent_before = self.sent_tokens
+
+    def change(self, index: int, state: State, text: str = "", how: str = "") -> None:
+        """Send another text for a message from now on, or (`raw`) what it is."""
+        entry = self.entries[index]
+        tokens = entry.raw_tokens
+        if state != "raw":
+            tokens += self.count(text) - self.count(entry.message.text)
+        self.sent_tokens += tokens - entry.tokens
+        entry.tokens, entry.state, entry.text, entry.how = tokens, state, text, how
+        self.first_change = min(self.first_change, index)
+        self._note(index)
+
+    def drop(self, start: int, stop: int, how: str) -> None:
+        """Send messages `start` up to `stop` no more."""
+        for index in range(start, stop):
+            entry = self.entries[index]
+            self.sent_tokens -= entry.tokens
+            entry.tokens, entry.state, entry.text, entry.how = 0, "dropped", "", how
+            self.changed.pop(index, None)
+            self.known_edits.by_index.pop(index, None)
+        if start < stop:
+            self.spans[start] = stop
+            self.changed[start] = None
+            self.first_change = min(self.first_change, start)
+
+    def release(self, entry: Entry) -> None:
+        """Note that a result no longer refers to earlier ones."""
+        self.needed_by.subtract(entry.refers_to)
+
+    def write_again(self, start: int) -> None:
+        """Shorten the results from `start` on anew, for what they referred to is gone."""
+        self.results = Results(self.count)
+        self.needed_by = Counter()
+        for index in range(start, len(self.entries)):
+            entry = self.entries[index]
+            if entry.message.role == "tool" and entry.state in ("raw", "short"):
+                before = entry.state, entry.text
+                self.sent_tokens += entry.raw_tokens - entry.tokens
+                entry.tokens, entry.state, entry.text = entry.raw_tokens, "raw", ""
+                self._shorten(entry)
+                self.sent_tokens += entry.tokens - entry.raw_tokens
+                if (entry.state, entry.text) != before:
+                    self.first_change = min(self.first_change, index)
+                self._note(index)
+
+    def is_visible(self, word: str, start: int, stop: int) -> bool:
+        """Say whether a word can be read in the request outside messages `start` up to `stop`."""
+        places = self.seen.places(word)[-_PLACES_TRIED:]
+        if any(not start <= place < stop and self.entries[place].is_readable for place in places):
+            return True
+        return any(word in blocks.lasting(self.entries[block].text) for block in self.blocks)
+
+    def keep(self, text: str) -> str:
+        """Put a text into the recall store and return its handle."""
+        return self.store.put(text) if self.store is not None else ""
+
+    def recall(self, handle: str) -> str:
+        """Return a text from the recall store, empty if it is not there."""
+        return (self.store.get(handle) if self.store is not None else None) or ""
+
+    def may_be_cut_to(self, tokens: int) -> bool:
+        """Say whether a request of so many message tokens is no shorter than the provider's cache takes.
+
+        Where the request as it is would be too short as well, any length will do: it can be taken back for nothing.
+        """
+        return self.tokens_to_stay_cached(tokens) <= 0
+
+    def tokens_to_stay_cached(self, tokens: int) -> int:
+        """Return how many tokens a request lacks to be taken by the provider's cache; 0 or less for none."""
+        if not self.bill.is_cached(self.raw_tokens):
+            return 0
+        return self.bill.missing(tokens, _MARGIN)
+
+    def _rewrite(self) -> None:
+        if not self.bill.is_cached(self.sent_tokens) and self.bill.is_cached(self.raw_tokens):
+            self._restore_if_cheaper()
+            return
+        view_once.apply(self)
+        if self.bill.calls >= collapse.FEWEST_CALLS:
+            collapse.apply(self)
+
+    def _note(self, index: int) -> None:
+        self.known_edits.by_index.pop(index, None)
+        if self.entries[index].state == "raw":
+            self.changed.pop(index, None)
+        else:
+            self.changed[index] = None
+
+    def _restore_if_cheaper(self) -> None:
+        """Send everything as it is where that is long enough for the cache and what we would send is not.
+
+        Below the provider's minimum nothing is cached, so changing it back costs nothing either.
+        """
+        rates, static = self.bill.rates, self.bill.static_tokens
+        if rates.read * (static + self.raw_tokens) >= rates.write * (static + self.sent_tokens):
+            return
+        self.results = Results(self.count)
+        self.needed_by = Counter()
+        self.spans.clear()
+        for index, entry in enumerate(self.entries):
+            if entry.state != "raw":
+                self.change(index, "raw")
+            if entry.message.role == "tool":
+                entry.name = self.results.learn(entry.tool, entry.message.text, is_shortened=False)
+        self.blocks.clear()
+        self.live = self.head
+
+    def _take(self, message: Message) -> None:
+        index = len(self.entries)
+        tokens = message_tokens(message, self.count)
+        entry = Entry(message, self._units.tool_of(message), tokens, tokens)
+        self.entries.append(entry)
+        self._messages.append(message)
+        if self._units.add(self.entries) and self.may_rewrite and self.live > self.head:
+            self._give_up_rewriting()
+            return
+        if message.role == "tool":
+            self._shorten(entry)
+            self._note(index)
+        self.raw_tokens += entry.raw_tokens
+        self.sent_tokens += entry.tokens
+        if self.store is not None:
+            self._look(index, entry)
+
+    def _look(self, index: int, entry: Entry) -> None:
+        message = entry.message
+        if message.text.startswith((blocks.HEAD, view_once.HEAD)):
+            self._begin_after(index, message)
+        if message.role == "user":
+            self.last_user = index
+            if not self.head:
+                self.head = self.live = index + 1
+        if any(block.kind == "thinking" for block in message.opaque):
+            self.may_rewrite = False
+        words = [word for call in message.tool_calls for word in argument_words(call.arguments)]
+        for word in words:
+            source = self.seen.last(word)
+            if source is not None and source >= self.head:
+                entry.earliest_needed = min(entry.earliest_needed, source)
+        self.seen.add(index, words)
+        self.seen.add(index, naming_words(message.text))
+
+    def _begin_after(self, index: int, message: Message) -> None:
+        """Leave alone what was cut before it came here, and all that stands before it."""
+        self.live = index + 1
+        if message.text.startswith(blocks.HEAD):
+            self.results = Results(self.count)
+
+    def _give_up_rewriting(self) -> None:
+        """Start over in the mode that changes nothing sent: an id of a call that was dropped has come up again."""
+        fresh = self.without_cuts()
+        for item in fields(self):
+            setattr(self, item.name, getattr(fresh, item.name))
+
+    def _shorten(self, entry: Entry) -> None:
+        message = entry.message
+        if message.opaque or message.text.startswith(MARK):
+            entry.name = self.results.absorb(entry.tool, message.text)
+            return
+        tokens = self.count(message.text)
+        shortened = self.results.shorten(entry.tool, message.text, tokens)
+        is_used = shortened is not None and self._stays_cached(entry.raw_tokens - tokens + shortened.tokens)
+        entry.name = self.results.learn(entry.tool, message.text, is_shortened=is_used)
+        if shortened is not None and is_used:
+            entry.state, entry.text, entry.how = "short", shortened.text, shortened.how
+            entry.tokens = entry.raw_tokens - tokens + shortened.tokens
+            entry.refers_to = shortened.refers_to
+            self.needed_by.update(shortened.refers_to)
+
+    def _stays_cached(self, tokens: int) -> bool:
+        """Say whether shortening leaves the request long enough for the cache, or can be taken back for nothing."""
+        return self.may_rewrite or self.bill.missing(self.sent_tokens + tokens, _MARGIN) <= 0

@@ -1,0 +1,109 @@
+"""Tool results that were read once and whose worth is in a few facts: the rest is cut, and can be recalled.
+
+The arithmetic: a result of t tokens with S sent tokens behind it becomes a stub of s. The tokens behind it and the stub
+must be written to the cache again, and every call left reads t - s fewer: `r*R*(t - s) - (w - r)*(S + s)`, see
+`Rates.gain`. At the first chance S is 0, since what came after the result has not been sent yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from thrift_core.trajectory.facts import ledger
+from thrift_core.trajectory.recall_store import HANDLE_LENGTH
+from thrift_core.trajectory.results import MARK, parse
+
+if TYPE_CHECKING:
+    from thrift_core.trajectory.entry import Entry
+    from thrift_core.trajectory.thread import Thread
+
+HEAD = f"{MARK}cut, recall "
+_FEWEST_TOKENS = 64
+# A text's ledger: a fifth of it, within bounds. Of JSON all ids and names stay, or it is not cut at all.
+_FEWEST_CHARACTERS = 120
+_MOST_CHARACTERS = 800
+_LEDGER_SHARE = 0.2
+_CHARACTERS_PER_TOKEN = 4
+# A stub of more than half the result saves too little for what it takes from view.
+_LARGEST_SHARE = 0.5
+# How far back results are considered: older ones were considered when they were new.
+_WINDOW = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Stub:
+    index: int
+    text: str
+    tokens: int
+
+
+def apply(thread: Thread) -> None:
+    """Cut those results whose cutting pays, from the newest back to wherever together they pay most."""
+    bill = thread.bill
+    behind = removed = written = 0
+    best_gain = 0.0
+    best = 0
+    stubs: list[_Stub] = []
+    for index in range(thread.already_sent - 1, max(thread.live, thread.already_sent - _WINDOW) - 1, -1):
+        entry = thread.entries[index]
+        stub = _stub(thread, index, removed) if _is_candidate(thread, entry) else None
+        if stub is None:
+            behind += entry.tokens
+            continue
+        stubs.append(stub)
+        removed += entry.tokens - stub.tokens
+        written += stub.tokens
+        prefix = thread.sent_before - behind - written - removed
+        gain = bill.gain(removed=removed, behind=behind + written, prefix=prefix, reads=bill.reads_left)
+        at_once = bill.gain(removed=removed, behind=behind + written, prefix=prefix, reads=1)
+        is_safe = at_once + bill.purse >= 0 and thread.may_be_cut_to(thread.sent_tokens - removed)
+        if gain > best_gain and is_safe:
+            best_gain, best = gain, len(stubs)
+    for stub in stubs[:best]:
+        _cut(thread, stub)
+
+
+def _is_candidate(thread: Thread, entry: Entry) -> bool:
+    is_whole = entry.message.role == "tool" and entry.state in ("raw", "short")
+    return is_whole and entry.tokens >= _FEWEST_TOKENS and entry.is_clean and not thread.needed_by[entry.name]
+
+
+def _stub(thread: Thread, index: int, removed: int) -> _Stub | None:
+    """Return what is to stand for a result, or None if that would be too long to be worth it."""
+    entry, text = thread.entries[index], thread.entries[index].message.text
+    if entry.is_kept_whole:
+        return None
+    facts = ledger(text, _visible_besides(thread, index), max_characters=_room(text, entry.tokens))
+    written = " ".join(facts)
+    frame = entry.raw_tokens - thread.count(text)
+    missing = thread.tokens_to_stay_cached(thread.sent_tokens - removed - entry.tokens + frame)
+    if missing > 0:
+        written = f"{written}\n{text[: missing * _CHARACTERS_PER_TOKEN]}"
+    # Once its facts take too much, a result stays as it is: fewer of them will hardly be needed later.
+    frame_text = f"{HEAD}{'0' * HANDLE_LENGTH}: {written}"
+    if frame + thread.count(frame_text) > _LARGEST_SHARE * entry.tokens:
+        entry.is_kept_whole = missing <= 0
+        return None
+    stub = f"{HEAD}{thread.keep(text)}: {written}"
+    tokens = frame + thread.count(stub)
+    return _Stub(index, stub, tokens)
+
+
+def _room(text: str, tokens: int) -> int:
+    if parse(text) is not None:
+        return len(text)
+    share = int(_LEDGER_SHARE * _CHARACTERS_PER_TOKEN * tokens)
+    return min(_MOST_CHARACTERS, max(_FEWEST_CHARACTERS, share))
+
+
+def _visible_besides(thread: Thread, index: int) -> Callable[[str], bool]:
+    return lambda word: thread.is_visible(word, index, index + 1)
+
+
+def _cut(thread: Thread, stub: _Stub) -> None:
+    entry = thread.entries[stub.index]
+    thread.release(entry)
+    thread.results.forget(entry.name)
+    thread.change(stub.index, "stub", stub.text, "read once; its facts stay, the rest can be recalled")

@@ -1,0 +1,1 @@
+"""Workloads of `thrift demo` that run on LangChain."""

@@ -1,0 +1,167 @@
+import asyncio
+import threading
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from thrift_core.accounting.attribution import attribute
+from thrift_core.accounting.ledger import Ledger
+from thrift_core.errors import ConfigurationError
+from thrift_core.messages import AppendBlock, DropSpan, Message, ReplaceText, Request, ToolCall
+from thrift_core.thrift import Shadow, Thrift
+
+ASK = Message("assistant", "", (ToolCall("f", "{}", "c1"),))
+REQUEST = Request(
+    (Message("user", "a long question " * 9), ASK, Message("tool", "r", tool_call_id="c1")),
+    model="gpt-4.1-mini",
+    provider="openai",
+)
+
+
+def shorten(usd="0.01", index=0):
+    return ReplaceText(index=index, text="short", reason="it was long", saved_tokens=30, saved_usd=Decimal(usd))
+
+
+class Lever:
+    def __init__(self, decide):
+        self.decide = decide
+
+
+def lever(*edits):
+    return Lever(lambda request, pricing: edits)
+
+
+@pytest.fixture
+def ledger():
+    return Ledger()
+
+
+def test_with_no_lever_on_the_very_request_comes_back():
+    for thrift in (Thrift(), Thrift.safe(), Thrift.balanced(), Thrift.frugal()):
+        assert thrift.plan(REQUEST).request is REQUEST
+
+
+def test_a_lever_that_is_on_changes_the_request_and_books_its_saving(ledger):
+    with attribute(feature="search"):
+        plan = Thrift(compressor=lever(shorten()), ledger=ledger).plan(REQUEST)
+    assert plan.request.messages[0].text == "short"
+    assert REQUEST.messages[0].text != "short"
+    (saving,) = ledger.savings()
+    assert (saving.lever, saving.tokens, saving.cost_usd, saving.is_shadow) == (
+        "compressor",
+        30,
+        Decimal("0.01"),
+        False,
+    )
+    assert saving.attribution.feature == "search"
+
+
+def test_a_lever_in_shadow_is_measured_but_not_applied(ledger):
+    plan = Thrift(compressor=Shadow(lever(shorten())), ledger=ledger).plan(REQUEST)
+    assert plan.request is REQUEST
+    assert plan.applied == ()
+    assert [saving.is_shadow for saving in ledger.savings()] == [True]
+
+
+def test_each_lever_sees_what_the_one_before_it_left(ledger):
+    seen = []
+    second = Lever(lambda request, pricing: seen.append(request.messages[0].text) or ())
+    Thrift(compressor=lever(shorten()), summarizer=second, ledger=ledger).plan(REQUEST)
+    assert seen == ["short"]
+
+
+def test_explain_says_what_and_why_and_books_nothing(ledger):
+    text = Thrift(compressor=lever(shorten()), planner=Shadow(lever()), ledger=ledger).explain(REQUEST)
+    assert "compressor (on): 1 edits, 30 tokens, $0.01" in text
+    assert "it was long" in text
+    assert "planner (shadow): nothing to do" in text
+    assert list(ledger.savings()) == []
+
+
+def test_a_change_that_would_cost_money_is_not_made(ledger):
+    thrift = Thrift(compressor=lever(shorten(usd="-0.002")), ledger=ledger)
+    assert thrift.plan(REQUEST).request is REQUEST
+    assert "would cost $0.002" in thrift.explain(REQUEST)
+
+
+NONSENSE = {
+    "raises": lambda request, pricing: 1 / 0,
+    "returns None": lambda request, pricing: None,
+    "returns text": lambda request, pricing: "shorter",
+    "returns a number": lambda request, pricing: 7,
+    "points outside": lambda request, pricing: [shorten(index=9)],
+    "leaves nothing": lambda request, pricing: [DropSpan(start=0, stop=3, reason="", saved_usd=Decimal(1))],
+    "separates a call from its result": lambda r, p: [DropSpan(start=2, stop=3, reason="", saved_usd=Decimal(1))],
+    "states no dollars": lambda r, p: [ReplaceText(index=0, text="", reason="", saved_usd=None)],
+    "states endless dollars": lambda r, p: [ReplaceText(index=0, text="", reason="", saved_usd=Decimal("Infinity"))],
+    "states NaN dollars": lambda r, p: [ReplaceText(index=0, text="", reason="", saved_usd=Decimal("NaN"))],
+    "states tokens in words": lambda r, p: [ReplaceText(index=0, text="", reason="", saved_tokens="many")],
+    "replaces text by bytes": lambda r, p: [ReplaceText(index=0, text=b"short", reason="", saved_usd=Decimal(1))],
+    "appends what is no message": lambda r, p: [AppendBlock(message="x", reason="", saved_usd=Decimal(1))],
+    "gives no reason": lambda r, p: [ReplaceText(index=0, text="", reason=None, saved_usd=Decimal(1))],
+    "yields, then raises": lambda request, pricing: (1 / 0 for _ in range(2)),
+}
+
+
+@pytest.mark.parametrize("decide", NONSENSE.values(), ids=NONSENSE.keys())
+def test_a_lever_that_fails_leaves_the_request_as_it_was_and_is_counted(ledger, decide):
+    thrift = Thrift(compressor=Lever(decide), ledger=ledger)
+    assert thrift.plan(REQUEST).request is REQUEST
+    assert sum(ledger.faults().values()) == 1
+    assert list(ledger.savings()) == []
+
+
+def test_a_lever_that_hangs_is_passed_over_and_the_others_still_work(ledger):
+    release = threading.Event()
+    hanging = Lever(lambda request, pricing: release.wait(5))
+    thrift = Thrift(compressor=hanging, summarizer=lever(shorten()), ledger=ledger, timeout_seconds=0.05)
+    assert thrift.plan(REQUEST).request.messages[0].text == "short"
+    assert ledger.faults() == {("compressor", "timeout"): 1}
+    release.set()
+
+
+async def test_planning_in_async_code_keeps_the_event_loop_free(ledger):
+    release = threading.Event()
+    thrift = Thrift(compressor=Lever(lambda request, pricing: release.wait(5) and ()), ledger=ledger)
+    planning = asyncio.create_task(thrift.aplan(REQUEST))
+    await asyncio.sleep(0.01)
+    release.set()
+    assert (await planning).request.messages == REQUEST.messages
+
+
+async def test_the_async_twin_plans_the_same(ledger):
+    thrift = Thrift(compressor=lever(shorten()), ledger=ledger)
+    assert await thrift.aplan(REQUEST) == thrift.plan(REQUEST)
+
+
+def test_a_ledger_that_cannot_be_written_does_not_stop_the_plan(ledger, monkeypatch):
+    def full(saving):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(ledger, "book", full)
+    assert Thrift(compressor=lever(shorten()), ledger=ledger).plan(REQUEST).request.messages[0].text == "short"
+
+
+@pytest.mark.parametrize("setting", [None, True, "yes", 3, object(), Shadow("on")])
+def test_a_setting_that_means_nothing_is_refused_saying_what_would_do(setting):
+    with pytest.raises(ConfigurationError, match=r"compressor=.*'on', 'shadow', 'off', a lever"):
+        Thrift(compressor=setting)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+def test_a_timeout_must_be_positive(timeout):
+    with pytest.raises(ConfigurationError, match="timeout_seconds must be more than 0"):
+        Thrift(timeout_seconds=timeout)
+
+
+def test_modes_say_what_is_on():
+    thrift = Thrift(compressor=lever(), planner=Shadow(lever()))
+    assert thrift.modes == {"compressor": "on", "summarizer": "off", "planner": "shadow"}
+
+
+@given(st.lists(st.sampled_from(sorted(NONSENSE)), max_size=3))
+def test_no_mix_of_failing_levers_changes_a_request(kinds):
+    names = ("compressor", "summarizer", "planner")
+    levers = {name: Lever(NONSENSE[kind]) for name, kind in zip(names, kinds, strict=False)}
+    assert Thrift(**levers).plan(REQUEST).request is REQUEST

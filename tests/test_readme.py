@@ -1,0 +1,65 @@
+"""What the README shows runs as it is shown."""
+
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_openai import ChatOpenAI
+from llama_index.core import SummaryIndex
+from llama_index.core.schema import TextNode
+from llama_index.llms.openai import OpenAI
+from thrift_core.cli import main
+from thrift_core.testing import LocalProvider, RateCard, Reply
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+MODEL = "gpt-4.1-mini"
+
+
+def snippet(heading):
+    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0]
+
+
+@pytest.fixture
+def provider():
+    rates = RateCard(Decimal("0.4"), Decimal("0.1"), Decimal("1.6"))
+    with LocalProvider(lambda request: Reply(text="an answer"), rates) as running:
+        yield running
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_langchain_example_runs_and_counts(provider, folder, capsys):
+    model = ChatOpenAI(model=MODEL, base_url=provider.base_url, api_key="test")
+    names = {"chain": ChatPromptTemplate.from_template("{question}") | model | StrOutputParser()}
+    exec(snippet("LangChain"), names)
+    assert str(provider.bill.cost_usd) in capsys.readouterr().out
+    assert names["ledger"].spend("user")[0].key == "ann"
+    assert main(["report", "thrift.sqlite"]) == 0
+    assert "search" in capsys.readouterr().out
+    assert main(["report", "thrift.sqlite", "--html", "bill.html"]) == 0
+    assert main(["budget", "thrift.sqlite"]) == 0
+    assert main(["budget", "try", "thrift.sqlite", "--usd", "5", "--per", "user", "--window", "day"]) == 0
+    assert main(["export", "calls.jsonl", "thrift.sqlite"]) == 0
+
+
+@pytest.mark.filterwarnings("ignore:There is no current event loop", "ignore::ResourceWarning")
+def test_the_llamaindex_example_runs_and_counts(provider, folder):
+    llm = OpenAI(model=MODEL, api_base=provider.base_url, api_key="test")
+    query_engine = SummaryIndex([TextNode(text="a fact")]).as_query_engine(llm=llm)
+    names = {"query_engine": query_engine}
+    exec(snippet("LlamaIndex"), names)
+    assert names["ledger"].total(user="ann", feature="docs").cost_usd == provider.bill.cost_usd > 0
+    assert names["ledger"].resolutions() == {"ticket 7": True}
+
+
+def test_every_page_that_the_readme_links_to_is_there():
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (Path(__file__).parents[1] / link).exists(), link
