@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Literal, Protocol, cast
+from functools import partial
+from typing import Any, Literal, Protocol, TypeVar, cast, runtime_checkable
 
 from thrift_core.accounting.attribution import current_attribution
 from thrift_core.accounting.call import Saving
 from thrift_core.accounting.ledger import Ledger
+from thrift_core.accounting.usage import Usage
 from thrift_core.errors import ConfigurationError
 from thrift_core.guard import Guard
 from thrift_core.messages import AppendBlock, Edit, Message, ReplaceText, Request, apply_edits
 from thrift_core.prices import Pricing, Unpriced
 
+T = TypeVar("T")
 Mode = Literal["on", "shadow", "off"]
 LeverName = Literal["compressor", "summarizer", "planner"]
 # The order is part of the design: new content is shortened first, then history, and breakpoints are placed on what is
@@ -24,7 +27,12 @@ LEVER_ORDER: tuple[LeverName, ...] = ("compressor", "summarizer", "planner")
 
 
 class Lever(Protocol):
-    """Decides on one request; a decision is a list of edits, empty for nothing to do."""
+    """Decides on one request; a decision is a list of edits, empty for nothing to do.
+
+    A lever answers for its own gain: it proposes an edit only where its prediction in dollars, over the calls to come,
+    is in favour. `Thrift` does not overrule it from call to call, for taking an edit back breaks the provider's cached
+    prefix, which costs more than the edit.
+    """
 
     def decide(self, request: Request, pricing: Pricing | None) -> Sequence[Edit]:
         """Return edits that each state what they save.
@@ -33,6 +41,38 @@ class Lever(Protocol):
             request: what is about to be sent, after the levers before this one.
             pricing: what the model's tokens cost, or None where no price is known.
         """
+        ...
+
+
+@runtime_checkable
+class ToolLever(Protocol):
+    """A lever that needs tools offered to the model, from the first call on so that the tool list never changes."""
+
+    @property
+    def tools(self) -> Sequence[Mapping[str, Any]]:
+        """Their definitions, as JSON-schema dictionaries in OpenAI's form."""
+        ...
+
+    def recall(self, arguments: Mapping[str, Any]) -> str:
+        """Answer a call of its tool."""
+        ...
+
+
+@runtime_checkable
+class CanonicalLever(Protocol):
+    """A lever that wants requests in a canonical form, such as tools in a stable order."""
+
+    def canonical(self, request: Request) -> Request:
+        """Return the request in that form."""
+        ...
+
+
+@runtime_checkable
+class ObservingLever(Protocol):
+    """A lever that learns from what was billed."""
+
+    def observe(self, request: Request, usage: Usage) -> None:
+        """Take in what a request was billed as."""
         ...
 
 
@@ -152,6 +192,22 @@ class Thrift:
         return cls(ledger=ledger)
 
     @property
+    def tools(self) -> list[Mapping[str, Any]]:
+        """Tools to offer to the model from the first call on, for levers that are on."""
+        return [tool for lever in self._on(ToolLever) for tool in lever.tools]
+
+    def recall(self, arguments: Mapping[str, Any]) -> str:
+        """Answer a call of the `recall` tool; in words for the model where that fails."""
+        lever = next(iter(self._on(ToolLever)), None)
+        answer = None if lever is None else self._guard.run("recall", lambda: lever.recall(arguments))
+        return "Nothing can be recalled right now." if answer is None else answer
+
+    def observe(self, plan: Plan, usage: Usage) -> None:
+        """Tell the levers what a planned request was billed as. Never raises."""
+        for lever in self._on(ObservingLever):
+            self._guard.run("observe", partial(lever.observe, plan.request, usage))
+
+    @property
     def modes(self) -> dict[LeverName, Mode]:
         """What each lever is set to."""
         return {name: self._levers[name][1] if name in self._levers else "off" for name in LEVER_ORDER}
@@ -178,6 +234,8 @@ class Thrift:
         if not self._levers:
             return Plan(request)
         pricing = self._pricing(request)
+        for lever in self._on(CanonicalLever):
+            request = self._guard.run("canonical", partial(lever.canonical, request)) or request
         steps: list[Step] = []
         for name, (lever, mode) in self._levers.items():
             step, request = self._step(name, mode, lever, request, pricing)
@@ -194,9 +252,10 @@ class Thrift:
         step = Step(name, mode, edits)
         if not edits:
             return replace(step, note="nothing to do"), request
-        if pricing is not None and step.saved_usd <= 0:
-            return Step(name, mode, note=f"passed over: would cost ${-step.saved_usd}, not save"), request
         return step, edited if mode == "on" else request
+
+    def _on(self, kind: type[T]) -> list[T]:
+        return [lever for lever, mode in self._levers.values() if mode == "on" and isinstance(lever, kind)]
 
     def _pricing(self, request: Request) -> Pricing | None:
         if request.model is None:

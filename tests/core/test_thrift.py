@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from thrift_core.accounting.attribution import attribute
 from thrift_core.accounting.ledger import Ledger
+from thrift_core.accounting.usage import Usage
 from thrift_core.errors import ConfigurationError
 from thrift_core.messages import AppendBlock, DropSpan, Message, ReplaceText, Request, ToolCall
 from thrift_core.thrift import Shadow, Thrift
@@ -79,10 +81,52 @@ def test_explain_says_what_and_why_and_books_nothing(ledger):
     assert list(ledger.savings()) == []
 
 
-def test_a_change_that_would_cost_money_is_not_made(ledger):
-    thrift = Thrift(compressor=lever(shorten(usd="-0.002")), ledger=ledger)
-    assert thrift.plan(REQUEST).request is REQUEST
-    assert "would cost $0.002" in thrift.explain(REQUEST)
+def test_what_a_change_costs_is_booked_as_it_is(ledger):
+    Thrift(compressor=lever(shorten(usd="-0.002")), ledger=ledger).plan(REQUEST)
+    assert [saving.cost_usd for saving in ledger.savings()] == [Decimal("-0.002")]
+
+
+class Full(Lever):
+    """A lever that can do all a lever can."""
+
+    tools = ({"type": "function", "function": {"name": "recall"}},)
+
+    def __init__(self):
+        super().__init__(lambda request, pricing: ())
+        self.seen = []
+
+    def recall(self, arguments):
+        return f"the text of {arguments['id']}"
+
+    def canonical(self, request):
+        return replace(request, tools=tuple(sorted(request.tools, key=str)))
+
+    def observe(self, request, usage):
+        self.seen.append((request, usage))
+
+
+def test_a_levers_tools_are_offered_and_answered_and_it_learns_what_was_billed(ledger):
+    full = Full()
+    thrift = Thrift(summarizer=full, planner=lever(), ledger=ledger)
+    plan = thrift.plan(replace(REQUEST, tools=({"name": "b"}, {"name": "a"})))
+    thrift.observe(plan, Usage(input_tokens=5))
+    assert thrift.tools == [{"type": "function", "function": {"name": "recall"}}]
+    assert thrift.recall({"id": "x"}) == "the text of x"
+    assert plan.request.tools == ({"name": "a"}, {"name": "b"})
+    assert full.seen == [(plan.request, Usage(input_tokens=5))]
+
+
+def test_a_lever_in_shadow_offers_no_tools_and_changes_no_order(ledger):
+    thrift = Thrift(summarizer=Shadow(Full()), ledger=ledger)
+    request = replace(REQUEST, tools=({"name": "b"}, {"name": "a"}))
+    assert thrift.tools == []
+    assert thrift.plan(request).request is request
+
+
+def test_a_tool_that_fails_is_answered_in_words(ledger):
+    thrift = Thrift(summarizer=Full(), ledger=ledger)
+    assert thrift.recall({}) == "Nothing can be recalled right now."
+    assert Thrift().recall({"id": "x"}) == "Nothing can be recalled right now."
 
 
 NONSENSE = {

@@ -7,7 +7,7 @@ response, picks the dialect and checks that the numbers make sense before they b
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -47,6 +47,8 @@ _TELLING_KEYS = (
 _SPEAK_OPENAI = frozenset({"openai", "mistral", "x-ai"})
 _SNAKE_GEMINI = ("prompt_token_count", "candidates_token_count", "total_token_count")
 _SNAKE = re.compile(r"_([a-z])")
+_MOST_SHAPES = 1024
+_best_by_shape: dict[Hashable, Dialect | None] = {}
 _FIELDS = {
     "input_tokens": "input_tokens",
     "output_tokens": "output_tokens",
@@ -198,7 +200,26 @@ def _named(known: Sequence[Dialect], api_flavor: str, provider: str | None) -> D
     raise ValueError(f"unknown api_flavor {api_flavor!r} for provider {provider!r}; known: {names}")
 
 
-def _best(known: Sequence[Dialect], block: Block) -> Dialect | None:
+def _best(known: tuple[Dialect, ...], block: Block) -> Dialect | None:
+    """Return the dialect that recognises most; an app's blocks are all of a few shapes, so each is looked at once."""
+    key = (known, _shape(block))
+    if key not in _best_by_shape:
+        if len(_best_by_shape) >= _MOST_SHAPES:
+            _best_by_shape.clear()
+        _best_by_shape[key] = _recognised(known, block)
+    return _best_by_shape[key]
+
+
+def _shape(value: object) -> Hashable:
+    """Return all of a block that decides its dialect: which keys have a value, and the words that label numbers."""
+    if (inner := as_mapping(value)) is not None:
+        return tuple((key, _shape(item)) for key, item in inner.items() if item is not None)
+    if isinstance(value, list | tuple):
+        return tuple(map(_shape, cast("Sequence[object]", value)))
+    return value if isinstance(value, str) else None
+
+
+def _recognised(known: Sequence[Dialect], block: Block) -> Dialect | None:
     scores = [(dialect.recognises(block), dialect) for dialect in known]
     best, dialect = max(scores, key=lambda scored: scored[0], default=(0, None))
     return dialect if best else None
