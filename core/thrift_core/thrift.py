@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -224,6 +223,8 @@ class Thrift:
         """As `plan`, with the levers' work kept off the event loop."""
         if not self._levers:
             return Plan(request)
+        import asyncio  # noqa: PLC0415 - a large import, which sync apps do without
+
         return await asyncio.to_thread(self.plan, request)
 
     def explain(self, request: Request) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -168,29 +169,30 @@ def test_a_parent_that_closes_the_file_takes_nothing_from_its_child(tmp_path: Pa
     store = SQLiteBudgetStore(tmp_path / "budgets.sqlite")
     budgets = Budgets(Budget(limit_calls=100), store=store)
     budgets.settle(budgets.reserve(usd=None, tokens=0), usd=None, tokens=0)
-    (from_parent, to_child), (from_child, to_parent) = os.pipe(), os.pipe()
+    here, there = socket.socketpair()
     child = os.fork()
     if child == 0:
+        here.close()
         code = 1
         try:
             for _ in range(2):
                 for _ in range(5):
                     budgets.settle(budgets.reserve(usd=None, tokens=0), usd=None, tokens=0)
-                os.write(to_parent, b".")
-                os.read(from_parent, 1)
+                there.sendall(b".")
+                there.recv(1)
             code = len(budgets.faults)
         finally:
             os._exit(code)
-    os.read(from_child, 1)
-    store.close()
-    os.write(to_child, b".")
-    os.read(from_child, 1)
-    assert budgets.state()[0].used == 11
-    os.write(to_child, b".")
+    there.close()
+    with here:
+        here.settimeout(20)
+        assert here.recv(1)
+        store.close()
+        here.sendall(b".")
+        assert here.recv(1)
+        assert budgets.state()[0].used == 11
     assert os.waitpid(child, 0)[1] == 0
     store.close()
-    for end in (from_parent, to_child, from_child, to_parent):
-        os.close(end)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
