@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import time
@@ -10,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from thrift_core.accounting.budget import Budget, BudgetAlert, BudgetState, Limit, RunawayGuard, SpikeAlert
 from thrift_core.accounting.budget_alerts import Alerts, Suspicion
@@ -22,11 +21,12 @@ from thrift_core.accounting.budget_watch import ALL_CALLS, watches
 from thrift_core.accounting.budget_window import window_start
 from thrift_core.accounting.call import Attribution
 from thrift_core.accounting.memory_budget_store import MemoryBudgetStore
-from thrift_core.accounting.redis_budget_store import RedisBudgetStore
 from thrift_core.accounting.reservation import Ask, Reservation, ask
-from thrift_core.accounting.sqlite_budget_store import SQLiteBudgetStore
 from thrift_core.errors import BudgetExceeded, ConfigurationError
 from thrift_core.messages import ToolCall
+
+if TYPE_CHECKING:
+    import asyncio
 
 logger = logging.getLogger("thrift")
 
@@ -37,6 +37,7 @@ _DESCRIBE_SECONDS = 3600
 _MOST_UNBOOKED = 10_000
 _UNBOOKED_AT_ONCE = 50
 _NOBODY = Attribution()
+T = TypeVar("T")
 
 
 class Budgets:
@@ -142,7 +143,7 @@ class Budgets:
             return self._pass_unchecked(asked)
         try:
             if self._describe_at <= time.monotonic():
-                await asyncio.to_thread(self._describe_if_due)
+                await _in_thread(self._describe_if_due)
             outcome = await self.store.areserve(asked.id, asked.claims, lease_seconds=self._lease_seconds)
         except Exception as error:  # a store may fail in any way; the app's call goes on
             self._note_failure(began, error)
@@ -282,6 +283,8 @@ class Budgets:
 
     async def _finish(self, booking: Coroutine[Any, Any, None]) -> None:
         """Wait for the booking; it goes on where whoever waits is cancelled."""
+        import asyncio  # noqa: PLC0415 - takes 20 ms, and who awaits has it
+
         task = asyncio.ensure_future(booking)
         self._bookings.add(task)
         task.add_done_callback(self._bookings.discard)
@@ -325,7 +328,7 @@ class Budgets:
     async def _atell(self, suspicions: list[Suspicion]) -> None:
         # Once for each window and key, so a thread is good enough; what is the user's runs on the user's loop.
         if suspicions:
-            for alert in await asyncio.to_thread(self._confirmed, suspicions):
+            for alert in await _in_thread(lambda: self._confirmed(suspicions)):
                 self._alerts.tell(alert)
 
     def _confirmed(self, suspicions: list[Suspicion]) -> list[BudgetAlert]:
@@ -366,6 +369,12 @@ class Budgets:
                 logger.debug("a fault could not be counted", exc_info=True)
 
 
+async def _in_thread(work: Callable[[], T]) -> T:
+    import asyncio  # noqa: PLC0415 - takes 20 ms, and who awaits has it
+
+    return await asyncio.to_thread(work)
+
+
 def _check(limits: tuple[Any, ...], lease_seconds: Any, choices: Mapping[str, str]) -> None:
     for limit in limits:
         if not isinstance(limit, Budget | SpikeAlert | RunawayGuard):
@@ -383,8 +392,12 @@ def _store(store: Any) -> BudgetStore:
     if store is None:
         return MemoryBudgetStore()
     if isinstance(store, str) and "://" in store:
+        from thrift_core.accounting.redis_budget_store import RedisBudgetStore  # noqa: PLC0415 - brings asyncio
+
         return RedisBudgetStore(store)
     if isinstance(store, str | Path) and str(store):
+        from thrift_core.accounting.sqlite_budget_store import SQLiteBudgetStore  # noqa: PLC0415 - brings asyncio
+
         return SQLiteBudgetStore(store)
     if not isinstance(store, str | Path) and callable(getattr(store, "reserve", None)):
         given: BudgetStore = store

@@ -37,7 +37,8 @@ class Answer:
 
     Attributes:
         payload: the provider's own response body or usage block, if the framework kept it; read first.
-        usage: the framework's reading of it, used where there is no payload or it cannot be read.
+        usage: the framework's own account of it, in the words frameworks share, or read already; looked at only where
+            there is no payload or it cannot be read.
         text: the answer's text, counted by us only where nobody reported usage.
         tool_calls: the calls that the answer asks for.
         model: the model that answered, if the answer names it.
@@ -49,7 +50,7 @@ class Answer:
     """
 
     payload: Mapping[str, Any] | None = None
-    usage: Usage | None = None
+    usage: Usage | Mapping[str, Any] | None = None
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     model: str | None = None
@@ -307,16 +308,27 @@ class Meter:
         )
 
     def _read(self, opened: _Open, answer: Answer) -> _Reported:
-        if answer.payload is not None and not answer.is_cache_hit:
+        """Return what was reported of the usage, from the best source that can be read."""
+        if answer.is_cache_hit:
+            return _Reported()
+        for source in (answer.payload, answer.usage):
+            if isinstance(source, Usage):
+                return _Reported(source)
+            if source is None:
+                continue
             try:
-                reading = read_usage(answer.payload, provider=answer.provider or opened.provider)
+                reading = read_usage(source, provider=answer.provider or opened.provider)
                 return _Reported(reading.usage, reading.model, reading.provider, reading.service_tier)
             except ValueError as error:
                 self.note_fault("usage", error)
-        return _Reported(answer.usage)
+        return _Reported()
 
     def _was_counted_inside(self, opened: _Open, usage: Usage | None) -> bool:
-        return opened.inner is not None and (usage is None or usage == opened.inner)
+        if opened.inner is None or usage is None:
+            return opened.inner is not None
+        # A wrapper may pass on the totals without all of their parts.
+        inner = opened.inner
+        return (usage.input_tokens, usage.output_tokens) == (inner.input_tokens, inner.output_tokens)
 
     def _keep(self, opened: _Open, call: Call) -> Call:
         try:

@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections import Counter as Multiset
 from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from thrift_core.accounting.budget_store import Claim, Counter, Granted, Level, Refused, Settlement
@@ -51,7 +51,7 @@ class RedisBudgetStore:
         self._url = url_or_client if isinstance(url_or_client, str) else None
         if self._url is None:
             _check_client(url_or_client)
-        self._lua = resources.files("thrift_core.accounting").joinpath("redis_budget.lua").read_text()
+        self._lua = Path(__file__).with_name("redis_budget.lua").read_text(encoding="utf-8")
         self._process_client = _ProcessClient(url_or_client, self._lua)
         self._parents_clients: list[_ProcessClient] = []
         self._loop_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClient]

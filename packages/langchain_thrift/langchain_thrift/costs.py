@@ -18,8 +18,6 @@ from thrift_core.accounting.budgets import Budgets
 from thrift_core.accounting.call import Attribution, Call
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.accounting.meter import Answer, Meter
-from thrift_core.accounting.reading import read_usage
-from thrift_core.accounting.usage import Usage
 
 from langchain_thrift.view import request_view, tool_calls
 
@@ -172,7 +170,7 @@ def _chat_answer(message: AIMessage, response: LLMResult) -> Answer:
     raw = next((about[key] for key in _RAW_USAGE if isinstance(about.get(key), Mapping) and about[key]), None)
     return Answer(
         payload={"model": model, "usage": raw} if raw is not None else None,
-        usage=None if usage is None or is_cache_hit else _standard(usage),
+        usage=usage,
         text="".join(generation.text for generation in response.generations[0]),
         tool_calls=tool_calls(message),
         model=model,
@@ -190,10 +188,6 @@ def _text_answer(generation: Generation | None, output: Mapping[str, Any]) -> An
         text=generation.text if generation is not None else "",
         model=model,
     )
-
-
-def _standard(usage: Mapping[str, Any]) -> Usage | None:
-    return read_usage(usage, api_flavor="standard").usage
 
 
 def _api_url(serialized: Mapping[str, Any] | None) -> str | None:
