@@ -26,12 +26,15 @@ from benchmarks.records import Options, Record, percent, stem, watched
 
 FIGURES = {
     "--part": "core, langchain(-stream), llamaindex(-stream), core-extractors, core-auto; without it, all",
+    "langchain, llamaindex": "the real client of the payload's provider gets it over HTTP from a local server, in one"
+    " piece or streamed as that provider streams, and the price is that of the one call in the ledger afterwards",
     "n": "payloads (core-extractors: readings of payloads by a provider)",
     "priceable": "those for which the data knows a price",
     "exact_pct": "share of these whose price of input and price of output both are equal to the data's, as decimals",
     "unpriced": "reported as having no price, with a reason, whether the data knows one or not",
     "wrong": "priced, but otherwise than the data says and than the installed price list by itself says",
     "newer": "priced as the installed price list says, where the data's older list had another price or none",
+    "tiers": "the data's prices are those of the standard tier, whatever tier a payload names; no other is asked for",
     "at": "the time that prices are asked for; the data's prices are those of that time",
 }
 

@@ -60,6 +60,8 @@ _BEDROCK_NAME = re.compile(
     r"(?:(?:us|eu|apac|jp|au|ca|global)\.)?"
     r"(?:ai21|amazon|anthropic|cohere|deepseek|google|meta|minimax|mistral|moonshot|nvidia|openai|qwen|writer|zai)\.[a-z]"
 )
+# Bedrock's runtimes and its OpenAI-like endpoint (`bedrock-mantle.REGION.api.aws`), which the price list does not have.
+_BEDROCK_ADDRESS = re.compile(r"https?://bedrock-[a-z]+\.[a-z0-9-]+\.(?:amazonaws\.com|api\.aws)(?:[:/]|$)")
 _OPENAI_ONLY = re.compile(r"text-embedding-(?:3-|ada-)|computer-use-preview")
 
 
@@ -122,7 +124,7 @@ def _of_address(address: str) -> str | None:
     for provider in get_snapshot().providers:
         if re.match(provider.api_pattern, address):
             return provider.id
-    return None
+    return "aws" if _BEDROCK_ADDRESS.match(address) else None
 
 
 @lru_cache(maxsize=1)

@@ -141,7 +141,11 @@ def _definition(name: str) -> dict[str, Any]:
         "load_tiktoken_bpe": _ranks_on_disk,
         "data_gym_to_mergeable_bpe_ranks": _refuse,
     }
-    definition: dict[str, Any] = FunctionType(define.__code__, {**define.__globals__, **loaders})()
+    own: dict[str, Any] = {**define.__globals__, **loaders}
+    for other, constructor in constructors.items():
+        if isinstance(constructor, FunctionType):
+            own[other] = FunctionType(constructor.__code__, own)  # some are made from others
+    definition: dict[str, Any] = own[name]()
     return definition
 
 

@@ -448,6 +448,8 @@ def test_a_file_that_is_not_litellms_map_is_refused(tmp_path: Path) -> None:
         ("TogetherLLM", "together"),
         ("https://api.deepseek.com/v1", "deepseek"),
         ("https://bedrock-runtime.eu-west-1.amazonaws.com", "aws"),
+        ("https://bedrock-mantle.eu-west-1.api.aws/v1", "aws"),
+        ("https://bedrock-mantle.eu-west-1.api.aws.example/v1", None),
         ("http://localhost:8000/v1", None),
         ("OpenAILike", "openailike"),
         ("ollama", "ollama"),

@@ -233,6 +233,13 @@ def test_a_sum_of_cache_writes_that_includes_their_lifetimes_is_not_counted_twic
     assert read_usage(block).usage.cache_write_tokens == 1000
 
 
+def test_what_is_billed_apart_is_read_from_the_shared_words() -> None:
+    details = {"audio": 80, "input_image_tokens": 258, "input_text_tokens": 62}
+    block = {"input_tokens": 400, "output_tokens": 9, "total_tokens": 409, "input_token_details": details}
+    usage = read_usage(block).usage
+    assert (usage.input_audio_tokens, usage.other) == (80, {"input_image_tokens": 258, "input_text_tokens": 62})
+
+
 def test_the_tier_that_marks_the_shared_words_is_read_and_its_details_too() -> None:
     block = {
         "input_tokens": 100,

@@ -329,6 +329,11 @@ def test_without_ranks_the_default_counter_estimates_and_never_asks_the_network(
     assert _without_ranks(tmp_path, code).split("\n")[0] == "estimate of o200k_base False 2 True"
 
 
+def test_an_encoding_that_is_made_from_another_never_asks_the_network_either(tmp_path: Path) -> None:
+    code = "from thrift_core.tokens import default_counter\nprint(default_counter('gpt-oss-120b').name)"
+    assert _without_ranks(tmp_path, code).split("\n")[0] == "estimate of o200k_base"
+
+
 def test_without_ranks_tiktokens_counter_says_where_it_looked(tmp_path: Path) -> None:
     code = "from thrift_core.tokens import TiktokenCounter\nTiktokenCounter('o200k_base')"
     told = _without_ranks(tmp_path, code)

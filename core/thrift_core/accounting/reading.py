@@ -46,6 +46,8 @@ _TELLING_KEYS = (
 # Makers whose closed models nearly nobody else serves in OpenAI's words; an open model in these words may be anybody's.
 _SPEAK_OPENAI = frozenset({"openai", "mistral", "x-ai"})
 _SNAKE_GEMINI = ("prompt_token_count", "candidates_token_count", "total_token_count")
+# How genai-prices' own units begin, which LangChain's adapter adds to the shared words (`input_image_tokens`).
+_UNITS = ("input_", "output_", "cache_write_", "cache_text_", "cache_image_", "cache_video_", "cache_audio_")
 _SNAKE = re.compile(r"_([a-z])")
 _MOST_SHAPES = 1024
 _best_by_shape: dict[Hashable, Dialect | None] = {}
@@ -251,7 +253,11 @@ def _is_standard(block: Block) -> bool:
             "output_tokens",
             "total_tokens",
         }
-    return not any(key.endswith("_tokens") and "ephemeral" not in key for details in inside for key in details)
+    return not any(
+        key.endswith("_tokens") and "ephemeral" not in key and not key.startswith(_UNITS)
+        for details in inside
+        for key in details
+    )
 
 
 def _read_standard(block: Block) -> tuple[Usage, str | None]:
@@ -279,6 +285,8 @@ def _read_standard(block: Block) -> tuple[Usage, str | None]:
         "output_audio_tokens": part(received, "audio"),
         "output_reasoning_tokens": part(received, "reasoning"),
     }
+    for details in (sent, received):
+        values |= {unit: count for unit, count in details.items() if unit.startswith(_UNITS)}
     return _usage(values, block), tier
 
 

@@ -19,6 +19,7 @@ from thrift_core.accounting.call import Attribution, Call
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.accounting.meter import Answer, Meter
 
+from langchain_thrift.usage_details import keep_usage_details
 from langchain_thrift.view import request_view, tool_calls
 
 _RAW_USAGE = ("token_usage", "usage", "usage_metadata")
@@ -136,11 +137,14 @@ class CostCallbackHandler(BaseCallbackHandler):
         metadata = metadata or {}
         params: Mapping[str, Any] = kwargs.get("invocation_params") or {}
         model = params.get("model") or params.get("model_name") or metadata.get("ls_model_name")
+        provider = metadata.get("ls_provider")
+        if isinstance(provider, str):
+            keep_usage_details(provider)
         self._meter.start(
             run_id,
             lambda: request_view(messages, params),
             model=model if isinstance(model, str) else None,
-            provider=metadata.get("ls_provider"),
+            provider=provider,
             api_url=_api_url(serialized),
             attribution=from_metadata(metadata, tuple(tags or ())),
             siblings=kwargs.get("parent_run_id") or "batch" if (kwargs.get("batch_size") or 1) > 1 else None,

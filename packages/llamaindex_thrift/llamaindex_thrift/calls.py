@@ -27,14 +27,12 @@ from thrift_core.accounting.call import Attribution, Call
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.accounting.meter import Answer, Meter
 from thrift_core.errors import BudgetExceeded
-from thrift_core.providers import provider_id
 
 from llamaindex_thrift.spans import SPANS, refuse
 from llamaindex_thrift.usage import Response, answer_of, reported_usage
-from llamaindex_thrift.view import request_view
+from llamaindex_thrift.view import api_url, provider_of, request_view
 
 logger = logging.getLogger("thrift")
-_URLS = ("api_base", "base_url", "azure_endpoint", "endpoint", "endpoint_url")
 _Start = LLMChatStartEvent | LLMCompletionStartEvent
 _InProgress = LLMChatInProgressEvent | LLMCompletionInProgressEvent
 _End = LLMChatEndEvent | LLMCompletionEndEvent
@@ -196,7 +194,6 @@ class Calls:
         sent = event.messages if isinstance(event, LLMChatStartEvent) else event.prompt
         # An LLM's own dictionary: asking a pydantic object for what it does not have is slow.
         own: Mapping[str, Any] = {} if llm is None else vars(llm)
-        url = next((url for name in _URLS if isinstance(url := own.get(name), str)), None)
         about, params = event.model_dict, event.additional_kwargs
         model = params.get("model") or about.get("model") or about.get("model_name")
         tags = from_metadata(event.tags)
@@ -205,8 +202,8 @@ class Calls:
             call.key,
             lambda: request_view(sent, params, own),
             model=model if isinstance(model, str) else None,
-            provider=_provider(url, about.get("class_name")),
-            api_url=url,
+            provider=provider_of(own, about.get("class_name")),
+            api_url=api_url(own),
             attribution=merged(current_attribution(), tags),
             call_id=event.id_.replace("-", ""),
         )
@@ -313,9 +310,3 @@ class Calls:
         # A stream that was never begun ends without an event.
         while self._ended_streams:
             self._fails(self._ended_streams.popleft(), RuntimeError("the stream was abandoned"))
-
-
-def _provider(url: str | None, class_name: object) -> str | None:
-    """Return who bills the call: the address tells more than the client, which may be pointed at anybody."""
-    by_url = provider_id(url) if url is not None and "://" in url else None
-    return by_url or (provider_id(class_name) if isinstance(class_name, str) else None)

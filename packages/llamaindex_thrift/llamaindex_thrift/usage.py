@@ -15,8 +15,8 @@ Response = ChatResponse | CompletionResponse
 # of a stream. These are the names under which the usage stands in it...
 _USAGES = ("usage", "usage_metadata", "usageMetadata", "token_usage", "tokenUsage", "usage_info")
 # ...and what may stand around it: OpenAI Responses events, Mistral's and Bedrock's stream events, Anthropic's first
-# event, Cohere's last one.
-_AROUND = ("response", "data", "metadata", "message", "meta", "result")
+# event, Cohere's last one, Groq's last chunk.
+_AROUND = ("response", "data", "metadata", "message", "meta", "result", "x_groq")
 _KEPT = ("model", "model_version", "modelVersion", "model_name", "service_tier", "serviceTier", "speed")
 _DEEPEST = 2
 

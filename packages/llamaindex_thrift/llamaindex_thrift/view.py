@@ -8,6 +8,7 @@ from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, TextBlock, ToolCallBlock
 from thrift_core.messages import Message, Opaque, Request, Role, ToolCall
+from thrift_core.providers import provider_id
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -21,6 +22,7 @@ _ROLES: dict[str, Role] = {
 }
 _KINDS = {"document": "file"}
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
+_URLS = ("api_base", "base_url", "azure_endpoint", "endpoint", "endpoint_url")
 _ARGUMENTS = ("arguments", "args", "input", "parameters")
 
 
@@ -52,15 +54,37 @@ def request_view(
         settings: the LLM's own settings, which the call adds to.
     """
     settings = settings or {}
-    tools = params.get("tools") or params.get("functions") or ()
     model = params.get("model") or settings.get("model") or settings.get("model_name")
     seen = (Message("user", messages),) if isinstance(messages, str) else tuple(map(message_view, messages))
     return Request(
         messages=seen,
         model=_text(model),
-        tools=tuple(tool for tool in tools if isinstance(tool, Mapping)),
+        tools=tools_of(params),
         max_output_tokens=_max_output_tokens(params, settings),
     )
+
+
+def tools_of(params: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Return the tool definitions among the keyword arguments of a call; Bedrock's stand one level deeper."""
+    tools = params.get("tools") or params.get("functions") or ()
+    listed = tools.get("tools") or () if isinstance(tools, Mapping) else tools
+    return tuple(tool for tool in listed if isinstance(tool, Mapping))
+
+
+def provider_of(settings: Mapping[str, Any], class_name: object) -> str | None:
+    """Return who bills the calls of an LLM: the address tells more than the client, which may be pointed at anybody.
+
+    Args:
+        settings: the LLM's own attributes.
+        class_name: the name it reports for itself.
+    """
+    by_url = provider_id(url) if (url := api_url(settings)) is not None and "://" in url else None
+    return by_url or (provider_id(class_name) if isinstance(class_name, str) else None)
+
+
+def api_url(settings: Mapping[str, Any]) -> str | None:
+    """Return the address that an LLM's settings name."""
+    return next((url for name in _URLS if isinstance(url := settings.get(name), str)), None)
 
 
 def tool_calls(message: ChatMessage) -> tuple[ToolCall, ...]:
