@@ -49,6 +49,14 @@ MODELS = (
     ("openai", "gpt-5"),
     ("google", "gemini-2.5-flash"),
 )
+FIGURES = {
+    "saving_vs_clairvoyant_pct": "dollars saved below no caching, of what a clairvoyant placement could at most save",
+    "cost_vs_no_markers_pct": "input dollars, of those without markers",
+    "cost_vs_no_cache_pct": "input dollars, of those without any caching",
+    "prediction_error_pct": "sum of |predicted - billed| dollars of each call, of the billed dollars",
+    "worst_cost_pct": "cost_vs_no_markers_pct of the dearest conversation",
+    "ms_per_call_p95": "processor time of one decision",
+}
 _DAY = 86_400.0
 # An answer is complete before the next call of its conversation is sent.
 _ANSWER_SECONDS = 5.0

@@ -167,9 +167,9 @@ def _difference(where: str, before: str, after: str) -> Drift:
     """Return the words in which two texts first differ."""
     start = _common_length(before, after)
     end = _common_length(before[start:][::-1], after[start:][::-1])
-    first = _widened(after, start, -1)
-    was = _widened_end(before, first, len(before) - end)
-    text = _widened_end(after, first, len(after) - end)
+    first = _start_of_word(after, start)
+    was = _to_end_of_word(before, first, len(before) - end)
+    text = _to_end_of_word(after, first, len(after) - end)
     return Drift(where, _kind(text, was), _shown(text), _shown(was))
 
 
@@ -185,13 +185,13 @@ def _common_length(a: str, b: str) -> int:
     return low
 
 
-def _widened(text: str, start: int, step: int) -> int:
+def _start_of_word(text: str, start: int) -> int:
     while start > 0 and _WORD_CHARACTER.match(text[start - 1]):
-        start += step
+        start -= 1
     return start
 
 
-def _widened_end(text: str, start: int, end: int) -> str:
+def _to_end_of_word(text: str, start: int, end: int) -> str:
     end = max(end, start)
     while end < len(text) and _WORD_CHARACTER.match(text[end]):
         end += 1

@@ -13,26 +13,23 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
 
 from thrift_core.accounting.usage import Usage
+from thrift_core.caching.advice import CacheAdvice, CacheHints
 from thrift_core.caching.bill import InputBill
 from thrift_core.caching.cache_mirror import CacheMirror, Mark
 from thrift_core.caching.drift import Drift, DriftDetector
+from thrift_core.caching.experience import Conversation, Experience, Seen, goes_on
 from thrift_core.caching.placement import CachePrices, Choice, Situation, choose
-from thrift_core.caching.prefix import Prefix, PrefixRenderer, TextCounter, canonical_tools, common_start, tool_name
+from thrift_core.caching.prefix import Prefix, PrefixRenderer, TextCounter, canonical_tools, tool_name
 from thrift_core.caching.provider_rules import CacheRules, LifetimeName, named_rules, rules_for
-from thrift_core.caching.reuse import Odds, OpenCalls, SharedUse, VolatileTail
 from thrift_core.errors import ConfigurationError
 from thrift_core.messages import CacheBreakpoint, Request
 from thrift_core.rates import Pricing
 
-_MAX_REPLACED = 4
-_PRIOR_OF_MANAGED = 0.9
-_CANDIDATES = 8
 # So small that it is no money, yet more than nothing: a step that saves nothing is passed over, and a first write saves
 # nothing yet.
 _GO_AHEAD = Decimal("1E-9")
@@ -41,68 +38,10 @@ _MAX_PREDICTIONS = 256
 _TWICE_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheHints:
-    """What helps the provider's cache beside markers; an adapter passes on what its client takes.
-
-    Attributes:
-        prompt_cache_key: for OpenAI: requests that share a prefix should carry the same key.
-        mode: for OpenAI from GPT-5.6: `explicit` if the planner was told that it may ask for it.
-    """
-
-    prompt_cache_key: str | None = None
-    mode: Literal["explicit"] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheAdvice:
-    """What to do about one request.
-
-    Attributes:
-        edits: the markers.
-        predicted: what the input is predicted to be billed as with these markers.
-        hints: what else the adapter may send.
-        drift: what keeps the prefix from being cached.
-    """
-
-    edits: tuple[CacheBreakpoint, ...] = ()
-    predicted: InputBill = field(default_factory=InputBill)
-    hints: CacheHints = field(default_factory=CacheHints)
-    drift: tuple[Drift, ...] = ()
-
-
-@dataclass(slots=True)
-class _Conversation:
-    id: int
-    prefix: Prefix
-    at: float = 0.0
-    soon: int = 0
-    not_soon: int = 0
-
-
-@dataclass(slots=True)
-class _Family:
-    """What was learned from all conversations with one model and one set of tools."""
-
-    odds: dict[tuple[str, bool], Odds] = field(default_factory=dict[tuple[str, bool], Odds])
-    all_calls: Odds = field(default_factory=lambda: Odds(0.5))
-    system: SharedUse = field(default_factory=SharedUse)
-    tools: SharedUse = field(default_factory=SharedUse)
-    tails: dict[str, VolatileTail] = field(default_factory=dict[str, VolatileTail])
-
-
 @dataclass(frozen=True, slots=True)
-class _View:
-    """One request on its way through the planner."""
-
-    request: Request
-    rules: CacheRules
+class _View(Seen):
     pricing: Pricing | None
     prices: CachePrices
-    prefix: Prefix
-    conversation: _Conversation | None
-    family: _Family
-    now: float
 
 
 class PromptCachePlanner:
@@ -146,18 +85,12 @@ class PromptCachePlanner:
         self._rules = named_rules(rules) if isinstance(rules, str) else rules
         self._clock = clock
         self._explicit_mode = explicit_mode
-        self._max_conversations = max_conversations
         self._renderer = PrefixRenderer(counter)
         self._drift = DriftDetector() if warn_of_drift else None
         self._lock = threading.Lock()
         self._mirror = CacheMirror()
-        self._open_calls = OpenCalls()
-        self._conversations: OrderedDict[int, _Conversation] = OrderedDict()
-        self._by_opening: OrderedDict[Hashable, list[int]] = OrderedDict()
-        self._families: OrderedDict[Hashable, _Family] = OrderedDict()
-        self._shared_used_at: OrderedDict[bytes, float] = OrderedDict()
+        self._experience = Experience(max_conversations)
         self._predicted: OrderedDict[bytes, CacheAdvice] = OrderedDict()
-        self._next_id = 0
         # What was written and not yet earned back, in dollars: credited savings are what is really saved.
         self._owed = Decimal(0)
 
@@ -207,7 +140,7 @@ class PromptCachePlanner:
             if (twice := self._seen_just_now(view)) is not None:
                 return twice
             drift = tuple(self._drift.inspect(request, now=now)) if self._drift is not None else ()
-            self._learn(view)
+            self._experience.learn(view)
             advice, marks = self._advice(view, drift)
             self._send(view, marks, advice)
             return advice
@@ -246,83 +179,31 @@ class PromptCachePlanner:
         rules = self._rules_of(request)
         if rules is None or not (request.messages or request.tools):
             return None
-        found: list[_Conversation] = []
+        found: list[Conversation] = []
 
         def recall(fixed_digest: bytes, keys: list[int]) -> Prefix | None:
-            conversation = self._find(fixed_digest, keys)
+            conversation = self._experience.most_alike(fixed_digest, keys)
             if conversation is None:
                 return None
             found.append(conversation)
             return conversation.prefix
 
         prefix = self._renderer.render(request, rules, recall=recall)
-        conversation = found[0] if found and _goes_on(prefix.keys, found[0].prefix.keys) else None
-        family = self._family((rules.provider, request.model, tuple(tool_name(tool) for tool in request.tools)))
-        return _View(request, rules, pricing, _prices(rules, pricing), prefix, conversation, family, now)
+        conversation = found[0] if found and goes_on(prefix.keys, found[0].prefix.keys) else None
+        names = tuple(tool_name(tool) for tool in request.tools)
+        family = self._experience.family((rules.provider, request.model, names))
+        return _View(request, rules, prefix, conversation, family, now, pricing, _prices(rules, pricing))
 
     def _rules_of(self, request: Request) -> CacheRules | None:
         if isinstance(self._rules, CacheRules):
             return self._rules
         return rules_for(self._rules or request.provider, request.model)
 
-    def _find(self, fixed_digest: bytes, keys: list[int]) -> _Conversation | None:
-        """Return the conversation that shares most with the request; of equals the one that was used last."""
-        best: _Conversation | None = None
-        best_rank = (False, 0)
-        for identity in reversed(self._by_opening.get((fixed_digest, keys[0]), ())):
-            conversation = self._conversations.get(identity)
-            if conversation is None:
-                continue
-            theirs = conversation.prefix.keys
-            rank = (_goes_on(keys, theirs), common_start(keys, theirs))
-            if rank > best_rank:
-                best, best_rank = conversation, rank
-        return best
-
-    def _family(self, key: Hashable) -> _Family:
-        family = self._families.pop(key, None) or _Family()
-        self._families[key] = family
-        if len(self._families) > self._max_conversations:
-            self._families.popitem(last=False)
-        return family
-
     def _seen_just_now(self, view: _View) -> CacheAdvice | None:
         last = view.conversation
         if last is None or last.prefix.digest != view.prefix.digest or view.now - last.at >= _TWICE_SECONDS:
             return None
         return self._predicted.get(view.prefix.digest)
-
-    def _learn(self, view: _View) -> None:
-        self._open_calls.settle(view.now)
-        conversation = view.conversation
-        if conversation is not None:
-            is_soon = self._open_calls.go_on(conversation.id, view.now)
-            conversation.soon += is_soon is True
-            conversation.not_soon += is_soon is False
-            theirs = conversation.prefix.keys
-            depth = len(theirs) - common_start(view.prefix.keys, theirs)
-            last_role = conversation.prefix.segments[-1].place
-            view.family.tails.setdefault(last_role, VolatileTail()).depths.append(depth)
-        self._learn_shared(view)
-        for segment in view.prefix.segments[: view.prefix.fixed]:
-            self._shared_used_at[segment.digest] = view.now
-            self._shared_used_at.move_to_end(segment.digest)
-        while len(self._shared_used_at) > 4 * self._max_conversations:
-            self._shared_used_at.popitem(last=False)
-
-    def _learn_shared(self, view: _View) -> None:
-        """Count a call against what it shares with earlier ones: the system prompt, or else the tools."""
-        lives = _lives(view.rules)
-        is_further = view.conversation is None
-        fixed = view.prefix.segments[: view.prefix.fixed]
-        if not fixed:
-            return
-        used_at = self._shared_used_at.get(fixed[-1].digest)
-        view.family.system.note(None if used_at is None else view.now - used_at, lives, is_further=is_further)
-        # Where the system prompt is known, the tools by themselves are of no further use.
-        tools_used_at = self._shared_used_at.get(fixed[0].digest) if used_at is None else None
-        gap = None if tools_used_at is None else view.now - tools_used_at
-        view.family.tools.note(gap, lives, is_further=is_further)
 
     def _advice(self, view: _View, drift: tuple[Drift, ...]) -> tuple[CacheAdvice, list[Mark]]:
         marks, written = self._marks(view)
@@ -398,7 +279,7 @@ class PromptCachePlanner:
 
     def _choice(self, view: _View, hit: int, tools: int, shared: int, tail: int) -> Choice:
         segments, rules = view.prefix.segments, view.rules
-        odds = self._odds(view)
+        odds = self._experience.odds(view)
         own = view.conversation
         soon, late = odds.chances(own.soon, own.not_soon) if own is not None else odds.chances()
         lasting = self._mirror.longest(view.prefix, view.now, for_seconds=rules.longest.seconds)
@@ -419,22 +300,6 @@ class PromptCachePlanner:
             tools_uses=view.family.tools.uses_per_write() if len(view.request.tools) else (0.0, 0.0),
         )
         return choose(situation, view.prices)
-
-    def _odds(self, view: _View) -> Odds:
-        """Return what is known of conversations that stand where this one stands."""
-        last = view.prefix.segments[-1].place
-        has_history = any(message.role == "assistant" for message in view.request.messages)
-        kind = (last, has_history)
-        odds = view.family.odds.get(kind)
-        if odds is None:
-            if view.rules.style == "managed":
-                # Left to itself the provider writes everything, so not to write is the bet that needs proof.
-                odds = Odds(_PRIOR_OF_MANAGED, view.family.all_calls, open_weight=0.0)
-                view.family.all_calls.open_weight = 0.0
-            else:
-                odds = Odds(_prior(last, has_history, has_tools=bool(view.request.tools)), view.family.all_calls)
-            view.family.odds[kind] = odds
-        return odds
 
     def _with_providers_own(self, view: _View, marks: list[Mark]) -> list[Mark]:
         """Return the markers and those the provider places or matches by itself."""
@@ -488,30 +353,11 @@ class PromptCachePlanner:
         if view.pricing is not None and marks:
             gain = self._gain(view, advice.predicted)
             self._owed += sum((edit.saved_usd for edit in advice.edits), Decimal(0)) - gain
-        conversation = view.conversation
-        if conversation is None:
-            conversation = self._new_conversation(view.prefix)
-        conversation.prefix, conversation.at = view.prefix, view.now
-        self._conversations.move_to_end(conversation.id)
-        self._open_calls.begin(conversation.id, self._odds(view), view.now, _lives(view.rules))
+        self._experience.note_sent(view, self._experience.odds(view))
         self._predicted[view.prefix.digest] = advice
         self._predicted.move_to_end(view.prefix.digest)
         if len(self._predicted) > _MAX_PREDICTIONS:
             self._predicted.popitem(last=False)
-
-    def _new_conversation(self, prefix: Prefix) -> _Conversation:
-        conversation = _Conversation(self._next_id, prefix)
-        self._next_id += 1
-        self._conversations[conversation.id] = conversation
-        if len(self._conversations) > self._max_conversations:
-            self._conversations.popitem(last=False)
-        if prefix.keys:
-            opening = (prefix.fixed_digest, prefix.keys[0])
-            alike = self._by_opening.pop(opening, [])
-            self._by_opening[opening] = [*alike[-(_CANDIDATES - 1) :], conversation.id]
-            if len(self._by_opening) > self._max_conversations:
-                self._by_opening.popitem(last=False)
-        return conversation
 
 
 def managed_marks(
@@ -528,28 +374,6 @@ def managed_marks(
     if newest is not None:
         own.setdefault(newest, Mark(newest, rules.shortest.name))
     return [own[position] for position in sorted(own)]
-
-
-def _goes_on(ours: Sequence[int], theirs: Sequence[int]) -> bool:
-    """Return whether a request carries on a conversation of which only the last few messages may have been replaced."""
-    return len(ours) >= len(theirs) and common_start(ours, theirs) >= max(1, len(theirs) - _MAX_REPLACED)
-
-
-def _lives(rules: CacheRules) -> tuple[float, float]:
-    return float(rules.shortest.seconds), float(rules.longest.seconds)
-
-
-def _prior(last: str, has_history: bool, *, has_tools: bool) -> float:
-    """Return the chance that a conversation goes on soon, before any was seen.
-
-    A tool's result is followed by another call unless the answer is the last; a first question without tools is mostly
-    asked once.
-    """
-    if last == "tool":
-        return 0.9
-    if has_tools:
-        return 0.8
-    return 0.6 if has_history else 0.15
 
 
 def _prices(rules: CacheRules, pricing: Pricing | None) -> CachePrices:

@@ -415,10 +415,10 @@ def test_what_is_remembered_is_bounded() -> None:
     for n in range(300):
         messages = (Message("system", f"system {n} " * 10), Message("user", f"task {n}"))
         planner.plan(request(messages, tools=({"name": f"tool{n}"},)), DOLLAR, now=float(n))
-    assert len(planner._conversations) <= 20
-    assert len(planner._by_opening) <= 20
-    assert len(planner._families) <= 20
-    assert len(planner._shared_used_at) <= 80
+    assert len(planner._experience._conversations) <= 20
+    assert len(planner._experience._by_opening) <= 20
+    assert len(planner._experience._families) <= 20
+    assert len(planner._experience._shared_used_at) <= 80
     assert len(planner._predicted) <= 256
 
 
