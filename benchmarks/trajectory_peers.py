@@ -1,7 +1,7 @@
 """What others do with a long history, as policies for the replay: LangChain's own code, and keeping the last messages.
 
 LangChain's tools see the conversation without its system message, as in `create_agent`, which sends that separately.
-Settings: `trim_messages` keeps 1,500 tokens starting on a human turn; `SummarizationMiddleware` fires at 20 messages and
+Settings: `trim_messages` keeps 1,500 tokens from a human turn on; `SummarizationMiddleware` fires at 20 messages and
 keeps 10; `ClearToolUsesEdit` keeps three results from the first token on. The summary is written by a stand-in model
 that repeats the first 150 words it is given: what it reads and writes is charged, at the same model's prices.
 """

@@ -44,15 +44,15 @@ class Sent:
 
     Attributes:
         messages: the request's messages.
-        extra_input: tokens that the policy had another model read for it, at the uncached price.
-        extra_output: tokens that the other model wrote, at five times that price.
+        also_read: what the policy had another model read for it, at the uncached price.
+        also_written: what the other model wrote, at five times that price.
         tool_tokens: tokens of tools that the policy adds to each request.
         recallable: the texts that one recall would return, given the handles in this request.
     """
 
     messages: Sequence[Message]
-    extra_input: int = 0
-    extra_output: int = 0
+    also_read: str = ""
+    also_written: str = ""
     tool_tokens: int = 0
     recallable: Sequence[str] = ()
 
@@ -118,7 +118,7 @@ def replay(run: Trajectory, policy: Policy, sizes: Sizes, *, with_losses: bool =
         cached = cached if cached >= MINIMUM_CACHED else 0
         outcome.cached += cached
         outcome.fresh += static + sum(counts) - cached
-        outcome.extra += sent.extra_input + OUTPUT_PRICE * sent.extra_output
+        outcome.extra += sizes.text(sent.also_read) + OUTPUT_PRICE * sizes.text(sent.also_written)
         outcome.calls += 1
         outcome.invalid += is_invalid(history, sent.messages)
         recent.append(sent.messages)

@@ -16,11 +16,12 @@ _ALLOWANCE = 0.003
 class Bill:
     """Two running totals, in fresh input tokens on a provider without a cache.
 
+    What the `recall` tool's definition costs is in neither: it is spent whether anything is cut or not.
+
     Attributes:
         rates: what a token costs.
         static_tokens: tokens before the messages, tool definitions above all.
         minimum_cached: the shortest prefix that the provider caches.
-        added_tokens: tokens of tools that thrift adds to each request, which only the actual bill has.
         calls: how many calls were made.
         without: the bill had nothing been edited.
         actual: the bill as it is.
@@ -29,7 +30,6 @@ class Bill:
     rates: Rates
     static_tokens: int = 0
     minimum_cached: int = MINIMUM_CACHED
-    added_tokens: int = 0
     calls: int = 0
     without: float = 0.0
     actual: float = 0.0
@@ -42,7 +42,6 @@ class Bill:
         unchanged = unchanged_tokens if self.calls else -self.static_tokens
         self.without += self._cost(raw_tokens, before)
         self.actual += self._cost(sent_tokens, unchanged)
-        self.actual += self.added_tokens * (self.rates.read if self.calls else self.rates.write)
         self._raw_before, self._sent_before = raw_tokens, sent_tokens
         self.calls += 1
 

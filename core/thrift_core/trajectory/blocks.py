@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from thrift_core.trajectory.entry import Entry
@@ -19,6 +19,7 @@ HEAD = f"{MARK}earlier turns, recall "
 _RESULT_CHARACTERS = 160
 _TALK_CHARACTERS = 60
 _OLD_CHARACTERS = 900
+_OFTEN = 3
 _SHORTEST = 3
 # The newest blocks keep all their facts; older ones are merged, several at a time, for each merge is written anew.
 _KEPT_YOUNG = 1
@@ -48,7 +49,8 @@ def merge_old(thread: Thread, before: int) -> None:
         return
     texts = [thread.entries[index].text for index in old]
     whole = "\n".join(thread.recall(match[1]) for text in texts if (match := _HANDLE.search(text)))
-    names = " ".join(_within_last(" ".join(map(lasting, texts)).split(" "), _OLD_CHARACTERS))
+    words = dict.fromkeys(word for text in texts for word in _lasting_words(thread, text))
+    names = " ".join(_within_last(list(words), _OLD_CHARACTERS))
     merged = f"{_head(thread.keep(whole))}\n{_LASTING}{names}"
     entries = thread.entries
     removed = sum(entries[index].tokens for index in old) - thread.count(merged)
@@ -73,6 +75,15 @@ def lasting(text: str) -> str:
 def transcript(entries: Iterable[Entry]) -> str:
     """Return messages as JSON lines, texts and arguments byte for byte: what recall gives back for a block."""
     return "\n".join(json.dumps(_as_json(entry), ensure_ascii=False) for entry in entries)
+
+
+def _lasting_words(thread: Thread, text: str) -> Iterator[str]:
+    """Yield what users and calls named, and facts that came up again and again: they may once more."""
+    for line in text.split("\n")[1:]:
+        is_lasting = line.startswith(_LASTING)
+        for word in line.removeprefix(_LASTING).split(" "):
+            if is_lasting or len(thread.seen.places(word)) >= _OFTEN:
+                yield word
 
 
 def _as_json(entry: Entry) -> dict[str, object]:

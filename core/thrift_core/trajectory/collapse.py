@@ -83,6 +83,6 @@ def _start_of_exchange(thread: Thread, index: int) -> int:
 def _anchor(thread: Thread, stop: int) -> int | None:
     """Return the message that is to carry the block: the first user turn from which on all units may be dropped."""
     start = stop
-    while start > thread.live and thread.entries[start - 1].is_clean:
+    while start > thread.live and thread.units.may_drop(thread.entries[start - 1]):
         start -= 1
     return next((index for index in range(start, stop) if thread.entries[index].message.role == "user"), None)

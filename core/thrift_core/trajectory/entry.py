@@ -23,6 +23,7 @@ class Entry:
         message: as the application has it.
         tool: for a tool message, the tool's name.
         raw_tokens: its tokens as it is.
+        text_tokens: the part of `raw_tokens` that is its text.
         tokens: its tokens as sent; 0 once it is dropped.
         state: `raw` (as it is), `short` (loses nothing), `stub` or `block` (the rest can be recalled) or `dropped`.
         text: what is sent instead of its text, unless `raw` or `dropped`.
@@ -39,6 +40,7 @@ class Entry:
     tool: str
     raw_tokens: int
     tokens: int
+    text_tokens: int = 0
     state: State = "raw"
     text: str = ""
     how: str = ""
@@ -60,7 +62,9 @@ class Entry:
         return "" if self.state == "dropped" else self.message.text if self.state == "raw" else self.text
 
 
-def message_tokens(message: Message, count: Count) -> int:
-    """Return a message's tokens: its text, its calls' names and arguments, and a frame."""
+def entry_of(message: Message, tool: str, count: Count) -> Entry:
+    """Return the entry of a message that is sent as it is: its text, its calls' names and arguments, and a frame."""
+    text_tokens = count(message.text) if message.text else 0
     calls = sum(count(call.name) + count(call.arguments) for call in message.tool_calls)
-    return (count(message.text) if message.text else 0) + calls + _FRAME_TOKENS
+    tokens = text_tokens + calls + _FRAME_TOKENS
+    return Entry(message, tool, tokens, tokens, text_tokens)

@@ -44,7 +44,8 @@ def ledger(text: str, is_visible: Callable[[str], bool], *, max_characters: int)
 def _facts(text: str) -> Iterable[Fact]:
     value = parse(text)
     if value is None:
-        return [(name, name) for name in naming_words(text)]
+        # Small bare numbers in running text say nothing without their sentence.
+        return [(name, name) for name in naming_words(text) if not (name.isdigit() and len(name) <= _SHORTEST)]
     ids: list[Fact] = []
     names: list[Fact] = []
     numbers: list[Fact] = []

@@ -39,6 +39,8 @@ _SAFE_NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}\Z", re.ASCII)
 _FEWEST_CHARACTERS = 24
 _FEWEST_TOKENS_SAVED = 3
 _BASES = 6
+# Counting tokens takes longest of all; a text half as long again as another is not the cheaper one.
+_LONGEST_TO_COUNT = 1.5
 # Re-encoding is quick but not free; a longer text would make its step slow.
 _MOST_CHARACTERS = 200_000
 
@@ -80,6 +82,7 @@ class Results:
     """What a thread's results so far have taught: shapes of tools, values to differ from, lines to refer to."""
 
     count: Callable[[str], int]
+    has_absorbed: bool = False
     _ordinals: dict[str, int] = field(default_factory=dict[str, int])
     _shapes: dict[str, _Base] = field(default_factory=dict[str, _Base])
     _bases: deque[_Base] = field(default_factory=lambda: deque[_Base](maxlen=_BASES))
@@ -95,20 +98,23 @@ class Results:
         self._pending = None
         if not _FEWEST_CHARACTERS <= len(text) <= _MOST_CHARACTERS or text.startswith(MARK):
             return None
-        best: Shortened | None = None
-        fewest = tokens - _FEWEST_TOKENS_SAVED
         value = parse(text)
         ways = self._text_ways(text) if value is None else self._value_ways(tool, text, value)
-        for way in ways:
-            written = self._write(way)
-            cost = self.count(written)
-            if cost <= fewest and self._reads_back(tool, way, text, value):
-                best, fewest, self._pending = (
-                    Shortened(written, cost, way.how, self._refers_to(tool, way)),
-                    cost - 1,
-                    way,
-                )
-        return best
+        for cost, written, way in self._cheapest_first(ways, tokens - _FEWEST_TOKENS_SAVED):
+            if self._reads_back(tool, way, text, value):
+                self._pending = way
+                return Shortened(written, cost, way.how, self._refers_to(tool, way))
+        return None
+
+    def _cheapest_first(self, ways: list[_Way], most_tokens: int) -> list[tuple[int, str, _Way]]:
+        written = [self._write(way) for way in ways]
+        shortest = min(map(len, written), default=0)
+        costs = [
+            (self.count(text), text, way)
+            for text, way in zip(written, ways, strict=True)
+            if len(text) <= _LONGEST_TO_COUNT * shortest + _FEWEST_CHARACTERS
+        ]
+        return sorted((item for item in costs if item[0] <= most_tokens), key=lambda item: item[0])
 
     def _refers_to(self, tool: str, way: _Way) -> frozenset[str]:
         if way.kind == "lines":
@@ -215,6 +221,8 @@ class Results:
             back = self._read(tool, kind, body)
         except (ValueError, LookupError, TypeError, RecursionError, StopIteration):
             return self.learn(tool, "", is_shortened=False)
+        # Only text that explains itself in our words is surely ours; others may begin with the mark by chance.
+        self.has_absorbed = self.has_absorbed or match[1] in LEGENDS.values()
         self._pending = _Way(kind, body, "")
         return self.learn(tool, back if isinstance(back, str) else json.dumps(back), is_shortened=True)
 

@@ -79,7 +79,8 @@ class TrajectorySummarizer:
     ) -> list[Edit]:
         """Return the edits that turn the conversation as it is into what should be sent at this call.
 
-        Give the whole conversation at each call, as the application has it: all edits come back each time.
+        Give the whole conversation at each call, as the application has it: all edits come back each time. Messages
+        that were shortened before they came here are left as they are; nothing that was sent is cut after them.
 
         Args:
             messages: the conversation up to this call.
@@ -131,13 +132,8 @@ class TrajectorySummarizer:
 
     def _new_thread(self, rates: Rates, tool_tokens: int) -> Thread:
         is_cutting = self.mode == "rewrite"
-        added = self._recall_tokens if is_cutting else 0
-        bill = Bill(rates, tool_tokens, self._minimum_cached, added)
+        bill = Bill(rates, tool_tokens, self._minimum_cached)
         return Thread(self.counter.count, bill, self.store if is_cutting else None)
-
-    @cached_property
-    def _recall_tokens(self) -> int:
-        return self.counter.count(json.dumps(recall_schema()))
 
     def _tool_tokens(self, tools: Sequence[Mapping[str, Any]]) -> int:
         known, tokens = self._tools

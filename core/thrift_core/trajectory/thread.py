@@ -10,7 +10,7 @@ from thrift_core.messages import Message
 from thrift_core.trajectory import blocks, collapse, view_once
 from thrift_core.trajectory.bill import Bill
 from thrift_core.trajectory.edits import KnownEdits
-from thrift_core.trajectory.entry import NEEDS_NOTHING, Count, Entry, State, message_tokens
+from thrift_core.trajectory.entry import NEEDS_NOTHING, Count, Entry, State, entry_of
 from thrift_core.trajectory.recall_store import RecallStore
 from thrift_core.trajectory.results import MARK, Results
 from thrift_core.trajectory.units import Units
@@ -20,6 +20,7 @@ from thrift_core.trajectory.words import Sightings, argument_words, naming_words
 _MARGIN = 1.08
 # A word may stand in very many places; the newest ones decide whether it can still be read.
 _PLACES_TRIED = 8
+_LONGEST_HEAD = 80
 
 
 @dataclass(slots=True)
@@ -55,7 +56,7 @@ class Thread:
     last_user: int = -1
     may_rewrite: bool = True
     _messages: list[Message] = field(default_factory=list[Message])
-    _units: Units = field(default_factory=Units)
+    units: Units = field(default_factory=Units)
     first_change: int = NEEDS_NOTHING
     first_new: int = 0
     rewritten_tokens: int = 0
@@ -93,11 +94,11 @@ class Thread:
     @property
     def is_inside_a_call(self) -> bool:
         """Whether results of the last call are missing, and an id of it was used before, in messages now dropped."""
-        return self.live > self.head and self._units.reuses_an_id
+        return self.live > self.head and self.units.reuses_an_id
 
     def without_cuts(self) -> Thread:
         """Return the thread as it would be in the mode that changes nothing sent."""
-        bill = Bill(self.bill.rates, self.bill.static_tokens, self.bill.minimum_cached, self.bill.added_tokens)
+        bill = Bill(self.bill.rates, self.bill.static_tokens, self.bill.minimum_cached)
         thread = Thread(self.count, bill, self.store, may_rewrite=False)
         thread.advance(self._messages)
         return thread
@@ -123,7 +124,7 @@ class Thread:
         entry = self.entries[index]
         tokens = entry.raw_tokens
         if state != "raw":
-            tokens += self.count(text) - self.count(entry.message.text)
+            tokens += self.count(text) - entry.text_tokens
         self.sent_tokens += tokens - entry.tokens
         entry.tokens, entry.state, entry.text, entry.how = tokens, state, text, how
         self.first_change = min(self.first_change, index)
@@ -226,11 +227,10 @@ class Thread:
 
     def _take(self, message: Message) -> None:
         index = len(self.entries)
-        tokens = message_tokens(message, self.count)
-        entry = Entry(message, self._units.tool_of(message), tokens, tokens)
+        entry = entry_of(message, self.units.tool_of(message), self.count)
         self.entries.append(entry)
         self._messages.append(message)
-        if self._units.add(self.entries) and self.may_rewrite and self.live > self.head:
+        if self.units.add(self.entries) and self.may_rewrite and self.live > self.head:
             self._give_up_rewriting()
             return
         if message.role == "tool":
@@ -243,8 +243,8 @@ class Thread:
 
     def _look(self, index: int, entry: Entry) -> None:
         message = entry.message
-        if message.text.startswith((blocks.HEAD, view_once.HEAD)):
-            self._begin_after(index, message)
+        if self.results.has_absorbed or self._was_cut(message.text):
+            self._leave_as_it_is(index)
         if message.role == "user":
             self.last_user = index
             if not self.head:
@@ -259,10 +259,28 @@ class Thread:
         self.seen.add(index, words)
         self.seen.add(index, naming_words(message.text))
 
-    def _begin_after(self, index: int, message: Message) -> None:
-        """Leave alone what was cut before it came here, and all that stands before it."""
-        self.live = index + 1
-        if message.text.startswith(blocks.HEAD):
+    def _was_cut(self, text: str) -> bool:
+        if not text.startswith((blocks.HEAD, view_once.HEAD)):
+            return False
+        handle = text[:_LONGEST_HEAD].partition("recall ")[2].split()[0:1]
+        return bool(handle) and bool(self.recall(handle[0].rstrip(":")))
+
+    def _leave_as_it_is(self, index: int) -> None:
+        """Cut no more once a message comes in that was shortened before, and leave all before it as it came.
+
+        What was cut there is not known here, and what was not, was left whole for a reason.
+        """
+        self.may_rewrite = False
+        if self.changed:
+            for changed in list(self.changed):
+                self.change(changed, "raw")
+            self.results = Results(self.count)
+            self.needed_by = Counter()
+            for entry in self.entries:
+                if entry.message.role == "tool":
+                    entry.name = self.results.absorb(entry.tool, entry.message.text)
+        self.results.has_absorbed = False
+        if self.entries[index].message.text.startswith(blocks.HEAD):
             self.results = Results(self.count)
 
     def _give_up_rewriting(self) -> None:
@@ -276,7 +294,7 @@ class Thread:
         if message.opaque or message.text.startswith(MARK):
             entry.name = self.results.absorb(entry.tool, message.text)
             return
-        tokens = self.count(message.text)
+        tokens = entry.text_tokens
         shortened = self.results.shorten(entry.tool, message.text, tokens)
         is_used = shortened is not None and self._stays_cached(entry.raw_tokens - tokens + shortened.tokens)
         entry.name = self.results.learn(entry.tool, message.text, is_shortened=is_used)

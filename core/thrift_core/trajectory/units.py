@@ -29,6 +29,11 @@ class Units:
         """Whether results are still missing, of calls of which one has an id that was used before."""
         return bool(self._waiting) and self._reused
 
+    def may_drop(self, entry: Entry) -> bool:
+        """Say whether an entry can go with its unit: none of its calls' ids is also used where it is not answered."""
+        astray = self._astray | self._waiting
+        return entry.is_clean and all(call.id not in astray for call in entry.message.tool_calls)
+
     def tool_of(self, message: Message) -> str:
         """Return the name of the tool that a message is a result of, `tool` if nobody says, empty for no result."""
         if message.role != "tool":
@@ -49,7 +54,9 @@ class Units:
         known = {name for name in ids if name is not None}
         if len(known) < len(ids):
             self._astray |= known
-            return is_cut_off
+            is_known = not known.isdisjoint(self._asked)
+            self._asked |= known
+            return is_cut_off or is_known
         self._names.update((call.id, call.name) for call in message.tool_calls if call.id is not None)
         self._reused = not known.isdisjoint(self._asked)
         self._asked |= known

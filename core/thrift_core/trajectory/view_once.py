@@ -77,7 +77,7 @@ def _stub(thread: Thread, index: int, removed: int) -> _Stub | None:
         return None
     facts = ledger(text, _visible_besides(thread, index), max_characters=_room(text, entry.tokens))
     written = " ".join(facts)
-    frame = entry.raw_tokens - thread.count(text)
+    frame = entry.raw_tokens - entry.text_tokens
     missing = thread.tokens_to_stay_cached(thread.sent_tokens - removed - entry.tokens + frame)
     if missing > 0:
         written = f"{written}\n{text[: missing * _CHARACTERS_PER_TOKEN]}"
