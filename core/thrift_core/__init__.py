@@ -1,5 +1,8 @@
 """The framework-free core of thrift: what LLM calls cost, limits that hold, and the levers that cut the bill."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from thrift_core.accounting.attribution import attribute
 from thrift_core.accounting.budget import Budget, RunawayGuard, SpikeAlert
 from thrift_core.accounting.budgets import Budgets
@@ -18,6 +21,12 @@ from thrift_core.prices import PriceBook
 from thrift_core.thrift import Shadow, Thrift
 from thrift_core.tokens import TokenCounter
 
+if TYPE_CHECKING:
+    from thrift_core.caching.planner import PromptCachePlanner
+    from thrift_core.otel import OpenTelemetryExporter
+    from thrift_core.trajectory.recall_store import MemoryRecallStore, SQLiteRecallStore
+    from thrift_core.trajectory.summarizer import TrajectorySummarizer
+
 __all__ = [
     "Attribution",
     "Budget",
@@ -27,16 +36,36 @@ __all__ = [
     "ConfigurationError",
     "Ledger",
     "LedgerError",
+    "MemoryRecallStore",
     "MissingExtra",
+    "OpenTelemetryExporter",
     "PriceBook",
+    "PromptCachePlanner",
     "RunawayGuard",
     "RunawayStopped",
+    "SQLiteRecallStore",
     "Saving",
     "Shadow",
     "SpikeAlert",
     "Thrift",
     "ThriftError",
     "TokenCounter",
+    "TrajectorySummarizer",
     "Usage",
     "attribute",
 ]
+
+# Only who uses a lever loads it.
+_LAZY = {
+    "MemoryRecallStore": "thrift_core.trajectory.recall_store",
+    "OpenTelemetryExporter": "thrift_core.otel",
+    "PromptCachePlanner": "thrift_core.caching.planner",
+    "SQLiteRecallStore": "thrift_core.trajectory.recall_store",
+    "TrajectorySummarizer": "thrift_core.trajectory.summarizer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
-from typing import Any, Literal, Protocol, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
 
 from thrift_core.accounting.attribution import current_attribution
 from thrift_core.accounting.call import Saving
@@ -17,9 +17,16 @@ from thrift_core.guard import Guard
 from thrift_core.messages import AppendBlock, Edit, Message, ReplaceText, Request, apply_edits
 from thrift_core.prices import Pricing, Unpriced
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from thrift_core.caching.advice import CacheAdvice
+    from thrift_core.trajectory.recall_store import RecallStore
+    from thrift_core.trajectory.summarizer import SummarizerMode
+
 Mode = Literal["on", "shadow", "off"]
 LeverName = Literal["compressor", "summarizer", "planner"]
+# Loading a token encoding takes a second on a busy machine. A first request that went without the levers would be
+# changed, and its cached prefix lost, at the second.
+_PREPARING_SECONDS = 30.0
 # The order is part of the design: new content is shortened first, then history, and breakpoints are placed on what is
 # really sent.
 LEVER_ORDER: tuple[LeverName, ...] = ("compressor", "summarizer", "planner")
@@ -75,6 +82,34 @@ class ObservingLever(Protocol):
         ...
 
 
+@runtime_checkable
+class PreparedLever(Protocol):
+    """A lever whose first decision would take long, for it has something to load."""
+
+    def prepare(self) -> None:
+        """Load it."""
+        ...
+
+
+@runtime_checkable
+class AdvisingLever(Protocol):
+    """A lever that says more about a request than its edits: what it will be billed as, what else may be sent."""
+
+    def advise(self, request: Request, pricing: Pricing | None) -> CacheAdvice:
+        """Decide, as `decide` does, and return the edits with the rest; asked in its place."""
+        ...
+
+
+@runtime_checkable
+class StoringLever(Protocol):
+    """A lever that keeps what it cuts."""
+
+    @property
+    def store(self) -> RecallStore:
+        """Where it is kept."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Shadow:
     """A lever that is measured but not applied."""
@@ -120,10 +155,12 @@ class Plan:
         request: the request with all applied edits.
         steps: what each lever that is on or in shadow did, in order. The indices of a step's edits refer to the
             request as the steps before it left it.
+        advice: what the planner, where it is on, predicts that the request as it is sent will be billed as.
     """
 
     request: Request
     steps: tuple[Step, ...] = ()
+    advice: CacheAdvice | None = None
 
     @property
     def applied(self) -> tuple[Step, ...]:
@@ -153,8 +190,10 @@ class Thrift:
         ConfigurationError: a setting is none of the above, or a lever has no default yet.
 
     Example:
-        >>> print(Thrift.safe().explain(Request(messages=())))
-        no lever is on: the request is sent as it is
+        >>> Thrift.safe().modes
+        {'compressor': 'off', 'summarizer': 'on', 'planner': 'on'}
+        >>> print(Thrift(planner="shadow").explain(Request(messages=())))
+        planner (shadow): nothing to do
     """
 
     def __init__(
@@ -174,89 +213,117 @@ class Thrift:
             name: lever for name in LEVER_ORDER if (lever := _resolve(name, given[name])) is not None
         }
         self._guard = Guard(self.ledger, timeout_seconds=timeout_seconds)
+        self._is_prepared = False
 
     @classmethod
     def safe(cls, *, ledger: Ledger | None = None) -> Thrift:
         """Return lossless levers only; the default everywhere."""
-        return cls(ledger=ledger)
+        return cls(summarizer="on", planner="on", ledger=ledger)
 
     @classmethod
     def balanced(cls, *, ledger: Ledger | None = None) -> Thrift:
-        """Return lossless levers, and lossy ones where what is cut can be recalled."""
-        return cls(ledger=ledger)
+        """Return lossless levers, and lossy ones where what is cut can be recalled: worth it in long threads."""
+        return cls(summarizer=_summarizer("rewrite"), planner="on", ledger=ledger)
 
     @classmethod
     def frugal(cls, *, ledger: Ledger | None = None) -> Thrift:
-        """Return every lever, at the settings that save most."""
-        return cls(ledger=ledger)
+        """Return every lever, at the settings that save most; so far those of `balanced`."""
+        return cls.balanced(ledger=ledger)
 
     @property
     def tools(self) -> list[Mapping[str, Any]]:
         """Tools to offer to the model from the first call on, for levers that are on."""
-        return [tool for lever in self._on(ToolLever) for tool in lever.tools]
+        return [tool for lever in self._on() if isinstance(lever, ToolLever) for tool in lever.tools]
 
     def recall(self, arguments: Mapping[str, Any]) -> str:
         """Answer a call of the `recall` tool; in words for the model where that fails."""
-        lever = next(iter(self._on(ToolLever)), None)
+        lever = next((lever for lever in self._on() if isinstance(lever, ToolLever)), None)
         answer = None if lever is None else self._guard.run("recall", lambda: lever.recall(arguments))
         return "Nothing can be recalled right now." if answer is None else answer
 
     def observe(self, plan: Plan, usage: Usage) -> None:
         """Tell the levers what a planned request was billed as. Never raises."""
-        for lever in self._on(ObservingLever):
-            self._guard.run("observe", partial(lever.observe, plan.request, usage))
+        for lever in self._on():
+            if isinstance(lever, ObservingLever):
+                self._guard.run("observe", partial(lever.observe, plan.request, usage))
 
     @property
     def modes(self) -> dict[LeverName, Mode]:
         """What each lever is set to."""
         return {name: self._levers[name][1] if name in self._levers else "off" for name in LEVER_ORDER}
 
-    def plan(self, request: Request) -> Plan:
-        """Ask each lever in turn and book what it saves. Never raises: a lever that fails changes nothing."""
-        plan = self._plan(request)
+    @property
+    def guard(self) -> Guard:
+        """What an adapter runs its own part of the work in, so that it fails open and is counted likewise."""
+        return self._guard
+
+    @property
+    def store(self) -> RecallStore | None:
+        """Where the levers that are on keep what they cut; None where they cut nothing."""
+        return next((lever.store for lever in self._on() if isinstance(lever, StoringLever)), None)
+
+    def plan(self, request: Request, *, skip: Collection[LeverName] = ()) -> Plan:
+        """Ask each lever in turn and book what it saves. Never raises: a lever that fails changes nothing.
+
+        Args:
+            request: what is about to be sent.
+            skip: levers whose edits the adapter could not apply to this request.
+        """
+        plan = self._plan(request, skip)
         for step in plan.steps:
             if step.edits:
                 self._book(step)
         return plan
 
-    async def aplan(self, request: Request) -> Plan:
+    async def aplan(self, request: Request, *, skip: Collection[LeverName] = ()) -> Plan:
         """As `plan`, with the levers' work kept off the event loop."""
         if not self._levers:
             return Plan(request)
         import asyncio  # noqa: PLC0415 - a large import, which sync apps do without
 
-        return await asyncio.to_thread(self.plan, request)
+        return await asyncio.to_thread(self.plan, request, skip=skip)
 
     def explain(self, request: Request) -> str:
         """Say what each lever would do to the request and why, without booking anything."""
         return str(self._plan(request))
 
-    def _plan(self, request: Request) -> Plan:
+    def _plan(self, request: Request, skip: Collection[LeverName] = ()) -> Plan:
         if not self._levers:
             return Plan(request)
+        self._prepare()
         pricing = self._pricing(request)
-        for lever in self._on(CanonicalLever):
-            request = self._guard.run("canonical", partial(lever.canonical, request)) or request
-        steps: list[Step] = []
+        for lever in self._on():
+            if isinstance(lever, CanonicalLever):
+                request = self._guard.run("canonical", partial(lever.canonical, request)) or request
+        plan = Plan(request)
         for name, (lever, mode) in self._levers.items():
-            step, request = self._step(name, mode, lever, request, pricing)
-            steps.append(step)
-        return Plan(request, tuple(steps))
+            if name in skip:
+                step = Step(name, mode, note="skipped: its edits cannot be applied here")
+                plan = replace(plan, steps=(*plan.steps, step))
+            else:
+                plan = self._step(name, mode, lever, plan, pricing)
+        return plan
 
-    def _step(
-        self, name: LeverName, mode: Mode, lever: Lever, request: Request, pricing: Pricing | None
-    ) -> tuple[Step, Request]:
-        decided = self._guard.run(name, lambda: _decide(lever, request, pricing))
+    def _prepare(self) -> None:
+        if self._is_prepared:
+            return
+        guard = Guard(self.ledger, timeout_seconds=_PREPARING_SECONDS)
+        for name, (lever, _) in self._levers.items():
+            if isinstance(lever, PreparedLever):
+                guard.run(name, lever.prepare)
+        self._is_prepared = True
+
+    def _step(self, name: LeverName, mode: Mode, lever: Lever, plan: Plan, pricing: Pricing | None) -> Plan:
+        decided = self._guard.run(name, lambda: _decide(lever, plan.request, pricing))
         if decided is None:
-            return Step(name, mode, note="failed, passed over"), request
-        edits, edited = decided
-        step = Step(name, mode, edits)
-        if not edits:
-            return replace(step, note="nothing to do"), request
-        return step, edited if mode == "on" else request
+            return replace(plan, steps=(*plan.steps, Step(name, mode, note="failed, passed over")))
+        edits, edited, advice = decided
+        step = Step(name, mode, edits, note="" if edits else "nothing to do")
+        plan = replace(plan, steps=(*plan.steps, step))
+        return replace(plan, request=edited, advice=advice or plan.advice) if mode == "on" else plan
 
-    def _on(self, kind: type[T]) -> list[T]:
-        return [lever for lever, mode in self._levers.values() if mode == "on" and isinstance(lever, kind)]
+    def _on(self) -> list[Lever]:
+        return [lever for lever, mode in self._levers.values() if mode == "on"]
 
     def _pricing(self, request: Request) -> Pricing | None:
         if request.model is None:
@@ -275,8 +342,20 @@ class Thrift:
         self._guard.run("ledger", lambda: self.ledger.book(saving))
 
 
+def _summarizer(mode: SummarizerMode = "append_only") -> Lever:
+    from thrift_core.trajectory.summarizer import TrajectorySummarizer  # noqa: PLC0415 - only who uses a lever loads it
+
+    return TrajectorySummarizer(mode=mode)
+
+
+def _planner() -> Lever:
+    from thrift_core.caching.planner import PromptCachePlanner  # noqa: PLC0415 - as above
+
+    return PromptCachePlanner()
+
+
 # Levers with a default: one line each, added with the lever.
-_DEFAULTS: dict[LeverName, Callable[[], Lever]] = {}
+_DEFAULTS: dict[LeverName, Callable[[], Lever]] = {"summarizer": _summarizer, "planner": _planner}
 
 
 def _resolve(name: LeverName, setting: object) -> tuple[Lever, Mode] | None:
@@ -297,15 +376,18 @@ def _resolve(name: LeverName, setting: object) -> tuple[Lever, Mode] | None:
     return cast("Lever", lever), mode
 
 
-def _decide(lever: Lever, request: Request, pricing: Pricing | None) -> tuple[tuple[Edit, ...], Request]:
-    """Return a lever's edits and the request with them applied; raise if they make no sense."""
-    edits = tuple(lever.decide(request, pricing))
+def _decide(
+    lever: Lever, request: Request, pricing: Pricing | None
+) -> tuple[tuple[Edit, ...], Request, CacheAdvice | None]:
+    """Return a lever's edits, the request with them applied and its advice; raise if the edits make no sense."""
+    advice = lever.advise(request, pricing) if isinstance(lever, AdvisingLever) else None
+    edits = tuple(advice.edits if advice is not None else lever.decide(request, pricing))
     for edit in edits:
         _check_edit(edit)
     messages = apply_edits(request.messages, edits)
     if request.messages and not messages:
         raise ValueError("the edits leave no message")
-    return edits, replace(request, messages=messages)
+    return edits, replace(request, messages=messages), advice
 
 
 def _check_edit(edit: object) -> None:

@@ -40,8 +40,20 @@ def ledger():
 
 
 def test_with_no_lever_on_the_very_request_comes_back():
-    for thrift in (Thrift(), Thrift.safe(), Thrift.balanced(), Thrift.frugal()):
-        assert thrift.plan(REQUEST).request is REQUEST
+    assert Thrift().plan(REQUEST).request is REQUEST
+
+
+def test_the_safe_preset_cuts_nothing_and_the_others_offer_to_recall_what_they_cut():
+    assert Thrift.safe().modes == {"compressor": "off", "summarizer": "on", "planner": "on"}
+    assert Thrift.safe().tools == []
+    for thrift in (Thrift.balanced(), Thrift.frugal()):
+        assert [tool["function"]["name"] for tool in thrift.tools] == ["recall"]
+
+
+def test_levers_have_defaults_by_name():
+    assert Thrift(summarizer="on", planner="shadow").modes["planner"] == "shadow"
+    with pytest.raises(ConfigurationError, match="there is no default compressor yet"):
+        Thrift(compressor="on")
 
 
 def test_a_lever_that_is_on_changes_the_request_and_books_its_saving(ledger):

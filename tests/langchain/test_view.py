@@ -1,3 +1,5 @@
+import gc
+
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -8,6 +10,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_thrift.view import message_view, request_view
+from langchain_thrift.views import Views
 from thrift_core.messages import Message, ToolCall
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -59,3 +62,26 @@ def test_the_request_takes_model_tools_and_limit_from_the_parameters():
     request = request_view([HumanMessage("h")], params)
     assert (request.model, request.max_output_tokens, request.tools) == ("m", 9, ({"type": "function"},))
     assert request_view([], {"max_tokens": "many"}).max_output_tokens is None
+
+
+def test_a_message_is_looked_at_once_until_it_changes():
+    views, message = Views(), AIMessage("a", tool_calls=[])
+    first = views.of(message)
+    assert views.of(message) is first
+    message.content = "b"
+    assert views.of(message).text == "b"
+    message.tool_calls = [{"name": "f", "args": {}, "id": "c", "type": "tool_call"}]
+    assert [call.id for call in views.of(message).tool_calls] == ["c"]
+    blocks = HumanMessage([{"type": "text", "text": "a"}])
+    assert views.of(blocks).text == "a"
+    blocks.content[0]["text"] = "b"
+    assert views.of(blocks).text == "b"
+
+
+def test_views_of_messages_that_are_gone_are_forgotten():
+    views = Views()
+    messages = [HumanMessage(str(n)) for n in range(9)]
+    assert [views.of(message).text for message in messages] == [str(n) for n in range(9)]
+    del messages[1:]
+    gc.collect()
+    assert len(views._known) == 1

@@ -17,7 +17,7 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.base.llms.types import CacheControl as Control
 from llama_index.core.llms import MockLLM
-from llamaindex_thrift.view import message_view, request_view, tool_calls
+from llamaindex_thrift.view import message_view, provider_of, request_view, tool_calls
 from openai.types.chat import ChatCompletionMessageFunctionToolCall
 from openai.types.chat.chat_completion_message_function_tool_call import Function
 from thrift_core.messages import Message, ToolCall
@@ -112,6 +112,20 @@ def test_a_request_carries_model_tools_and_the_largest_limit():
     assert request.messages == (Message("user", "hi"),)
     assert request_view("hi", {}).messages == (Message("user", "hi"),)
     assert request_view("hi", {"max_tokens": "many"}).max_output_tokens is None
+
+
+def test_bedrocks_tools_stand_one_level_deeper():
+    spec = {"toolSpec": {"name": "f"}}
+    assert request_view([], {"tools": {"tools": [spec], "toolChoice": {"auto": {}}}}).tools == (spec,)
+    assert request_view([], {"tools": [spec, object()]}).tools == (spec,)
+    assert request_view([], {"tools": None}).tools == ()
+
+
+def test_the_address_says_more_of_who_bills_than_the_client():
+    assert provider_of({"api_base": "https://api.groq.com/openai/v1"}, "openai_llm") == "groq"
+    assert provider_of({"api_base": "http://127.0.0.1:1/v1"}, "openai_llm") == "openai"
+    assert provider_of({"endpoint": "not a url"}, "Bedrock_Converse_LLM") == "aws"
+    assert provider_of({}, None) is None
 
 
 @given(

@@ -94,6 +94,10 @@ class PromptCachePlanner:
         # What was written and not yet earned back, in dollars: credited savings are what is really saved.
         self._owed = Decimal(0)
 
+    def prepare(self) -> None:
+        """Load the token counter; otherwise the first decision does."""
+        self._renderer.prepare()
+
     def decide(self, request: Request, pricing: Pricing | None) -> Sequence[CacheBreakpoint]:
         """Return the markers for a request that is about to be sent; the lever's face of `plan`."""
         return self.plan(request, pricing)

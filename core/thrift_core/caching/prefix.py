@@ -224,14 +224,16 @@ class PrefixRenderer:
             return _IMAGE_TOKENS
         return max(1, len(json.dumps(block.value, default=repr)) // _CHARACTERS_PER_TOKEN)
 
-    def _count(self, text: str) -> int:
-        if not text:
-            return 0
+    def prepare(self) -> TextCounter:
+        """Return the token counter; the default one takes a second to load."""
         if self._counter is None:
             from thrift_core.tokens import default_counter  # noqa: PLC0415 - loads an encoding, on first use only
 
             self._counter = default_counter()
-        return self._counter.count(text)
+        return self._counter
+
+    def _count(self, text: str) -> int:
+        return self.prepare().count(text) if text else 0
 
 
 def _salt(request: Request, rules: CacheRules, level: Level) -> str:

@@ -8,10 +8,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from thrift_core.accounting.ledger import Ledger
+from thrift_core.caching.planner import PromptCachePlanner
 from thrift_core.demo.rates import RATES
 from thrift_core.demo.workload import Figures, Setup, Workload
 from thrift_core.testing import LocalProvider
 from thrift_core.thrift import Thrift
+from thrift_core.trajectory.summarizer import SummarizerMode, TrajectorySummarizer
 
 _LOCAL_KEY = "local"
 
@@ -29,9 +31,17 @@ class Row:
     configure: Callable[[Ledger], Thrift | None]
 
 
+def _with_history(mode: SummarizerMode, ledger: Ledger) -> Thrift:
+    return Thrift(planner=PromptCachePlanner(), summarizer=TrajectorySummarizer(mode=mode), ledger=ledger)
+
+
 # A lever that lands adds a row here; rows build on each other, so that the table reads from the bill as it is to the
 # bill with everything on.
-ROWS: tuple[Row, ...] = (Row("as is", lambda ledger: None),)
+ROWS: tuple[Row, ...] = (
+    Row("as is", lambda ledger: None),
+    Row("lean history, append-only", lambda ledger: _with_history("append_only", ledger)),
+    Row("lean history, rewrite", lambda ledger: _with_history("rewrite", ledger)),
+)
 
 
 @dataclass(frozen=True, slots=True)

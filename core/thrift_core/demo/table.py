@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -23,40 +22,52 @@ def _per_task(figures: Figures) -> str:
     return "-" if each is None else _usd(each)
 
 
-# Every line of a row: what it says, and how it is read from a workload's figures.
-_LINES: tuple[tuple[str, Callable[[Figures], str]], ...] = (
-    ("dollars", lambda figures: _usd(figures.spend.cost_usd, figures.spend.unpriced_calls)),
-    ("provider's bill", lambda figures: "-" if figures.billed_usd is None else _usd(figures.billed_usd)),
-    ("calls", lambda figures: f"{figures.spend.calls:,}"),
-    ("cached input", lambda figures: f"{figures.spend.cached_share:.0%}"),
-    ("tasks resolved", lambda figures: f"{figures.resolved} of {figures.tasks}"),
-    ("per resolved task", _per_task),
-)
+def _bill(figures: Figures) -> str:
+    if figures.billed_usd is None:
+        return "-"
+    return "same" if figures.billed_usd == figures.spend.cost_usd else _usd(figures.billed_usd)
+
+
+def _share(figures: Figures, first: Figures | None) -> str:
+    if first is None or first is figures or not first.spend.cost_usd:
+        return "-"
+    return f"{figures.spend.cost_usd / first.spend.cost_usd:.0%}"
 
 
 def demo_table(rows: list[RowFigures], *, title: str) -> Table:
-    """Return the table: a block of lines for each row, a column for each workload.
+    """Return the table: a block for each row, with a line for each workload and one for all.
 
     Args:
-        rows: in the order they were run.
+        rows: in the order they were run; the first is what the others are compared with.
         title: what stands above it.
     """
-    from rich.table import Table  # noqa: PLC0415 - slow to import
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - slow to import
+    from rich.table import Table  # noqa: PLC0415
 
-    table = Table(title=title, title_justify="left")
-    table.add_column("levers")
-    table.add_column("")
-    names = list(dict.fromkeys(name for row in rows for name in row.figures))
-    for name in (*names, "all"):
-        table.add_column(name, justify="right")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("levers", max_width=14)
+    for heading in ("dollars", "of first", "bill", "calls", "cached", "resolved", "each"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    firsts: dict[str, Figures] = {}
     for row in rows:
-        columns = [*(row.figures[name] for name in names), together(list(row.figures.values()))]
-        for number, (label, read) in enumerate(_LINES):
-            cells = [read(figures) for figures in columns]
-            is_last = number == len(_LINES) - 1
+        table.add_row(row.name, style="bold")
+        for name, figures in [*row.figures.items(), ("all", together(list(row.figures.values())))]:
             table.add_row(
-                "" if number else row.name, label, *cells, end_section=is_last, style="bold" if not number else ""
+                f"  {name}",
+                _usd(figures.spend.cost_usd, figures.spend.unpriced_calls),
+                _share(figures, firsts.setdefault(name, figures)),
+                _bill(figures),
+                f"{figures.spend.calls:,}",
+                f"{figures.spend.cached_share:.0%}",
+                f"{figures.resolved} of {figures.tasks}",
+                _per_task(figures),
+                end_section=name == "all",
             )
+    table.caption = (
+        "bill: what the provider itself charged, which the ledger must equal. cached: share of input tokens read from "
+        "the prompt cache. each: dollars per resolved task."
+    )
+    table.caption_justify = "left"
     return table
 
 

@@ -19,6 +19,7 @@ ENTRY_POINTS = "thrift.demo"
 # Every workload with what has to be installed for it; core knows their names only.
 NEEDS = {
     "shop": "langchain-thrift[agents] langchain-openai",
+    "parcels": "llamaindex-thrift llama-index-llms-openai",
     "docs": "llamaindex-thrift llama-index-llms-openai",
     "support": "langchain-thrift[agents] langchain-openai",
 }

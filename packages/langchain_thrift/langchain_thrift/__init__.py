@@ -1,5 +1,26 @@
-"""thrift inside LangChain: see what every model call costs, and hold it to a budget."""
+"""thrift inside LangChain: see what every model call costs, hold it to a budget, and cut an agent's bill."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from langchain_thrift.costs import CostCallbackHandler, track_costs
 
-__all__ = ["CostCallbackHandler", "track_costs"]
+if TYPE_CHECKING:
+    from langchain_thrift.middleware import ThriftMiddleware
+    from langchain_thrift.recall import recall_tools
+    from langchain_thrift.summarizer import TrajectorySummarizer
+
+__all__ = ["CostCallbackHandler", "ThriftMiddleware", "TrajectorySummarizer", "recall_tools", "track_costs"]
+
+# `langchain.agents` is an extra and slow to import: what needs it is loaded when it is asked for.
+_LAZY = {
+    "ThriftMiddleware": "langchain_thrift.middleware",
+    "TrajectorySummarizer": "langchain_thrift.summarizer",
+    "recall_tools": "langchain_thrift.recall",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
-from thrift_core.messages import AppendBlock, DropSpan, Edit, Message, ReplaceText
+from thrift_core.messages import AppendBlock, CacheBreakpoint, DropSpan, Edit, Message, ReplaceText
+from thrift_core.thrift import Plan
 
 from langchain_thrift.view import text_of
 
 Content = str | list[str | dict[Any, Any]]
+Mark = Callable[[BaseMessage, CacheBreakpoint], BaseMessage]
+
+
+def planned(
+    messages: Sequence[BaseMessage], plan: Plan, *, mark: Mark = lambda message, _: message
+) -> list[BaseMessage]:
+    """Return the messages as a plan wants them sent, each step's edits applied to what the step before left.
+
+    Args:
+        messages: what the plan was made for, in the same order as in its request.
+        plan: the levers' answer.
+        mark: writes a cache breakpoint at the end of a message; by default they are left out.
+    """
+    out = list(messages)
+    for step in plan.applied:
+        for edit in step.edits:
+            if isinstance(edit, CacheBreakpoint) and edit.index >= 0:
+                out[edit.index] = mark(out[edit.index], edit)
+        out = edited(out, step.edits)
+    return out
 
 
 def edited(messages: Sequence[BaseMessage], edits: Sequence[Edit]) -> list[BaseMessage]:

@@ -1,5 +1,6 @@
-"""thrift inside LlamaIndex: see what every LLM call costs, and hold it to a budget."""
+"""thrift inside LlamaIndex: see what every LLM call costs, hold it to a budget, and cut an agent's bill."""
 
 from llamaindex_thrift.costs import CostEventHandler, track_costs
+from llamaindex_thrift.llm import ThriftLLM
 
-__all__ = ["CostEventHandler", "track_costs"]
+__all__ = ["CostEventHandler", "ThriftLLM", "track_costs"]

@@ -21,11 +21,14 @@ def run_shop(setup: Setup) -> Result:
     """Let the agent do every task, each in a conversation of its own."""
     from langchain.agents import create_agent  # noqa: PLC0415 - the extra `agents`
 
+    from langchain_thrift.middleware import ThriftMiddleware  # noqa: PLC0415 - likewise
+
     shop = Shop(setup.seed)
     try:
         tasks = plant_tasks(shop)
         with chat_model(setup) as model, track_costs(setup.ledger):
-            agent = create_agent(model, shop_tools(shop), system_prompt=POLICY)
+            middleware = [] if setup.thrift is None else [ThriftMiddleware(setup.thrift)]
+            agent = create_agent(model, shop_tools(shop), system_prompt=POLICY, middleware=middleware)
             outcomes = [_work(agent, shop, task, setup) for task in tasks]
     finally:
         shop.close()

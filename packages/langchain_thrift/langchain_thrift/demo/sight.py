@@ -14,6 +14,9 @@ from typing import Any
 
 from thrift_core.messages import ToolCall
 from thrift_core.testing import ChatRequest
+from thrift_core.trajectory.blocks import HEAD as BLOCK
+from thrift_core.trajectory.read_back import ReadBack
+from thrift_core.trajectory.view_once import HEAD as STUB
 
 # A model that has asked for the same thing three times and still cannot read it says so.
 _MOST_ASKS = 3
@@ -123,6 +126,11 @@ class Shown:
             for data in _objects(text):
                 if (found := _find(data, name)) is not _NOTHING:
                     return found
+            if text.startswith(STUB):
+                # What stands for a cut result: facts parted by blanks.
+                if fact := re.search(rf'(?<!\S){re.escape(name)}=("[^"]*"|\S+)', text):
+                    return _scalar(fact[1].strip('"'))
+                continue
             if line := re.search(rf"(?m)\b{re.escape(name)}\b[\"']?\s*[:=]\s*[\"']?([^\n\"',;|}}]*)", text):
                 return _scalar(line[1].strip())
         raise self._sight.ask_again(self._call, name)
@@ -148,9 +156,13 @@ _NOTHING = _Nothing()
 
 def _seen(request: ChatRequest) -> Iterator[_Seen]:
     calls = {call.id: call for message in request.messages for call in message.tool_calls}
+    # A model that is told the notation once reads it from then on: what a result refers to must stand before it.
+    reading = ReadBack()
     for message in request.messages:
+        if message.text.startswith(BLOCK):
+            reading = ReadBack()
         if message.role == "tool" and (call := calls.get(message.tool_call_id)) is not None:
-            yield _Seen(call, message.text)
+            yield _Seen(call, reading.text(call.name, message.text))
 
 
 def _parsed(arguments: str) -> Any:

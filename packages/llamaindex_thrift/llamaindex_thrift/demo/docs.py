@@ -17,10 +17,11 @@ from thrift_core.testing import ChatRequest, Reply, words_of
 from llamaindex_thrift.costs import track_costs
 from llamaindex_thrift.demo.docs_questions import QUESTIONS
 from llamaindex_thrift.demo.hashing_embedding import HashingEmbedding
+from llamaindex_thrift.demo.open_ai import sync_llm
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
-    from llama_index.llms.openai import OpenAI
+    from llama_index.core.llms.llm import LLM
 
 _TOP_K = 8
 _CHUNK_TOKENS = 400
@@ -47,8 +48,8 @@ def docs_brain(request: ChatRequest) -> Reply:
 def run_docs(setup: Setup) -> Result:
     """Build the index and ask every question."""
     outcomes = []
-    with _event_loop(), track_costs(setup.ledger):
-        engine = query_engine(_llm(setup))
+    with _event_loop(), sync_llm(setup) as llm, track_costs(setup.ledger):
+        engine = query_engine(llm)
         for number, question in enumerate(QUESTIONS, start=1):
             task = f"{number:02d}"
             with setup.working_on(task):
@@ -58,7 +59,7 @@ def run_docs(setup: Setup) -> Result:
     return Result(name=setup.workload, outcomes=tuple(outcomes))
 
 
-def query_engine(llm: OpenAI) -> BaseQueryEngine:
+def query_engine(llm: LLM) -> BaseQueryEngine:
     """Return a query engine over the language reference's topics."""
     documents = [Document(text=text, metadata={"topic": name}) for name, text in sorted(topics.items())]
     splitter = SentenceSplitter(chunk_size=_CHUNK_TOKENS, chunk_overlap=_OVERLAP_TOKENS)
@@ -83,12 +84,6 @@ def _event_loop() -> Generator[None]:
     finally:
         asyncio.set_event_loop(None)
         loop.close()
-
-
-def _llm(setup: Setup) -> OpenAI:
-    from llama_index.llms.openai import OpenAI  # noqa: PLC0415 - needed by the demo only
-
-    return OpenAI(model=setup.model, api_base=setup.base_url, api_key=setup.api_key)
 
 
 def _question(text: str) -> str:

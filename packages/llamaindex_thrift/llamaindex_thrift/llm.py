@@ -1,0 +1,337 @@
+"""thrift around one LLM: a drop-in wherever a LlamaIndex app holds an LLM."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import aclosing, closing
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+)
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import LLM, ToolSelection
+from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
+from llama_index.core.tools import BaseTool
+from llama_index.core.types import Model
+from pydantic import Field, PrivateAttr
+from thrift_core.errors import ConfigurationError
+from thrift_core.thrift import LeverName, Thrift
+
+from llamaindex_thrift.recall import Recalls, recall_tools
+from llamaindex_thrift.spans import Gate
+from llamaindex_thrift.turn import OFFERED, Turn, is_idle
+
+logger = logging.getLogger("thrift")
+# What prompts are built with; the wrapper has the wrapped LLM's, and what is set on one is set on both.
+_SHARED = (
+    "callback_manager",
+    "rate_limiter",
+    "system_prompt",
+    "messages_to_prompt",
+    "completion_to_prompt",
+    "output_parser",
+    "pydantic_program_mode",
+    "query_wrapper_prompt",
+)
+# A completion's prompt and a structured prediction are not messages that could carry a breakpoint.
+_UNMARKED: tuple[LeverName, ...] = ("planner",)
+
+
+class ThriftLLM(FunctionCallingLLM):
+    """An LLM that sends what another one would, only cheaper.
+
+    Wraps one LLM and hands everything on to it: chat and completion, streaming or not, async or not, tools, structured
+    output, callbacks, rate limits. On the way, thrift's levers shorten what is sent and mark what the provider shall
+    cache. An agent's own history is never changed, so the messages of a running agent shrink as well as those of one
+    that is resumed; and what was cut the model can recall, without the app's doing.
+
+    Whatever fails inside thrift is logged once and counted in the ledger, and the request goes out as it was.
+
+    Args:
+        llm: the LLM that answers.
+        thrift: the levers; `Thrift.safe()` if none are given.
+
+    Raises:
+        ConfigurationError: `llm` is no LLM or `thrift` no Thrift.
+
+    Example:
+        >>> from llama_index.core.llms import MockLLM
+        >>> ThriftLLM(MockLLM()).complete("Hello").text
+        'Hello'
+    """
+
+    llm: LLM = Field(description="The LLM that answers.", exclude=True, repr=False)
+    _thrift: Thrift = PrivateAttr()
+    _recalls: Recalls = PrivateAttr(default_factory=Recalls)
+    _has_warned: bool = PrivateAttr(default=False)
+
+    def __init__(self, llm: LLM, thrift: Thrift | None = None) -> None:
+        if not isinstance(llm, LLM):
+            raise ConfigurationError(f"llm={llm!r}: give a LlamaIndex LLM, such as OpenAI(model='gpt-5-mini')")
+        if thrift is not None and not isinstance(thrift, Thrift):
+            raise ConfigurationError(f"thrift={thrift!r}: give a Thrift, such as Thrift.safe(), or None for that one")
+        super().__init__(llm=llm, **{name: getattr(llm, name) for name in _SHARED})
+        self._thrift = thrift if thrift is not None else Thrift.safe()
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name that LlamaIndex knows the class by."""
+        return "ThriftLLM"
+
+    @property
+    def thrift(self) -> Thrift:
+        """The levers."""
+        return self._thrift
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What the wrapped LLM can do."""
+        return self.llm.metadata
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return what the wrapped LLM tells of itself to observers; no credentials are in it."""
+        return self.llm.to_payload()
+
+    def convert_chat_messages(self, messages: Sequence[ChatMessage]) -> list[Any]:
+        """Return messages in the wrapped LLM's format."""
+        return self.llm.convert_chat_messages(messages)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the wrapped LLM's attribute, such as `model`, where there is none here."""
+        llm = self.__dict__.get("llm")
+        if name.startswith("_") or llm is None:
+            return getattr(super(), "__getattr__")(name)  # noqa: B009 - where pydantic keeps private attributes
+        return getattr(llm, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute here, on the wrapped LLM, or, where both have it, on both."""
+        is_ours = name.startswith("_") or name in type(self).model_fields
+        if is_ours:
+            super().__setattr__(name, value)
+        # A cost handler stops calls at a gate of its own, which it puts before the wrapped LLM as well.
+        if not is_ours or (name in _SHARED and not isinstance(value, Gate)):
+            setattr(self.llm, name, value)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> ThriftLLM:
+        """Return a wrapper of a copy of the LLM, with the same levers."""
+        return type(self)(copy.deepcopy(self.llm, memo), self._thrift)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the wrapped LLM; levers hold locks and files, so another process starts with `Thrift.safe()`."""
+        return type(self), (self.llm,)
+
+    # LlamaIndex's callbacks are left to the wrapped LLM, or every call would be told of twice.
+
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer a conversation."""
+        turn = self._turn(messages, kwargs)
+        while True:
+            sent, params = turn.prepare()
+            response = self.llm.chat(sent, **params)
+            if not (turn.asks(response) and turn.answer(response)):
+                return response
+
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Do what `chat` does."""
+        turn = self._turn(messages, kwargs)
+        while True:
+            sent, params = await turn.aprepare()
+            response = await self.llm.achat(sent, **params)
+            if not (turn.asks(response) and await asyncio.to_thread(turn.answer, response)):
+                return response
+
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Answer a conversation piece by piece."""
+        turn = self._turn(messages, kwargs)
+        sent, params = turn.prepare()
+        return self._followed(turn, self.llm.stream_chat(sent, **params))
+
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """Do what `stream_chat` does."""
+        turn = self._turn(messages, kwargs)
+        sent, params = await turn.aprepare()
+        return self._afollowed(turn, await self.llm.astream_chat(sent, **params))
+
+    def _followed(self, turn: Turn, stream: ChatResponseGen) -> Generator[ChatResponse, None, None]:
+        while True:
+            with closing(stream):
+                for chunk in stream:
+                    if turn.forwards(chunk):
+                        yield chunk
+            if not turn.ended():
+                return
+            sent, params = turn.prepare()
+            stream = self.llm.stream_chat(sent, **params)
+
+    async def _afollowed(self, turn: Turn, stream: ChatResponseAsyncGen) -> AsyncGenerator[ChatResponse, None]:
+        while True:
+            async with aclosing(stream):
+                async for chunk in stream:
+                    if turn.forwards(chunk):
+                        yield chunk
+            if not await asyncio.to_thread(turn.ended):
+                return
+            sent, params = await turn.aprepare()
+            stream = await self.llm.astream_chat(sent, **params)
+
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Complete a prompt."""
+        turn = self._completion(prompt, kwargs)
+        response = self.llm.complete(_prompt(turn, prompt), formatted=formatted, **kwargs)
+        turn.observe(response)
+        return response
+
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Do what `complete` does."""
+        turn = self._completion(prompt, kwargs)
+        sent = await asyncio.to_thread(_prompt, turn, prompt)
+        response = await self.llm.acomplete(sent, formatted=formatted, **kwargs)
+        turn.observe(response)
+        return response
+
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        """Complete a prompt piece by piece."""
+        sent = _prompt(self._completion(prompt, kwargs), prompt)
+        return self.llm.stream_complete(sent, formatted=formatted, **kwargs)
+
+    async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
+        """Do what `stream_complete` does."""
+        sent = await asyncio.to_thread(_prompt, self._completion(prompt, kwargs), prompt)
+        return await self.llm.astream_complete(sent, formatted=formatted, **kwargs)
+
+    # Structured output is the wrapped LLM's own, for providers differ in how they do it.
+
+    def structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        """Return an answer as an object of a class."""
+        prompt, prompt_args = self._shortened(prompt, prompt_args)
+        predicted: Model = self.llm.structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+        return predicted
+
+    async def astructured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        """Do what `structured_predict` does."""
+        prompt, prompt_args = await asyncio.to_thread(self._shortened, prompt, prompt_args)
+        predicted: Model = await self.llm.astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+        return predicted
+
+    def stream_structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Generator[Any, None, None]:
+        """Return an answer as objects of a class, each more complete than the one before."""
+        prompt, prompt_args = self._shortened(prompt, prompt_args)
+        return self.llm.stream_structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+
+    async def astream_structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> AsyncGenerator[Any, None]:
+        """Do what `stream_structured_predict` does."""
+        prompt, prompt_args = await asyncio.to_thread(self._shortened, prompt, prompt_args)
+        return await self.llm.astream_structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """Return the tool calls that a response asks for."""
+        inner = self._function_calling()
+        return inner.get_tool_calls_from_response(response, error_on_no_tool_call=error_on_no_tool_call, **kwargs)
+
+    def _prepare_chat_with_tools(  # noqa: PLR0917 - LlamaIndex's signature
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        inner = self._function_calling()
+        # Where the answer has to be a call of the app's own tools, nothing can be recalled.
+        ours = [] if tool_required or not tools else self._recall_tools(tools, kwargs)
+        prepared = inner._prepare_chat_with_tools_compat(
+            [*tools, *ours],
+            user_msg=user_msg,
+            chat_history=None if chat_history is None else list(chat_history),  # clients append to it
+            verbose=verbose,
+            allow_parallel_tool_calls=allow_parallel_tool_calls,
+            tool_required=tool_required,
+            **kwargs,
+        )
+        return {**prepared, OFFERED: True} if ours else prepared
+
+    def _validate_chat_with_tools_response(
+        self, response: ChatResponse, tools: Sequence[BaseTool], allow_parallel_tool_calls: bool = False, **kwargs: Any
+    ) -> ChatResponse:
+        inner = self._function_calling()
+        return inner._validate_chat_with_tools_response(
+            response, tools, allow_parallel_tool_calls=allow_parallel_tool_calls, **kwargs
+        )
+
+    def _recall_tools(self, tools: Sequence[BaseTool], kwargs: dict[str, Any]) -> list[BaseTool]:
+        is_strict = kwargs.get("strict")
+        ours = recall_tools(
+            self._thrift, is_strict=bool(getattr(self.llm, "strict", False) if is_strict is None else is_strict)
+        )
+        taken = {tool.metadata.name for tool in tools} & {tool.metadata.name for tool in ours}
+        if taken and not self._has_warned:
+            self._has_warned = True
+            logger.warning("the app has a tool of its own named %s, so nothing is cut from its history", *taken)
+        return [] if taken else ours
+
+    def _function_calling(self) -> FunctionCallingLLM:
+        if not isinstance(self.llm, FunctionCallingLLM):
+            raise TypeError(f"{self.llm.class_name()} does not call functions; wrap an LLM that does")
+        return self.llm
+
+    def _turn(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> Turn:
+        return Turn(self.llm, self._thrift, self._recalls, messages, kwargs)
+
+    def _completion(self, prompt: str, kwargs: dict[str, Any]) -> Turn:
+        messages = [ChatMessage(role=MessageRole.USER, content=prompt)]
+        return Turn(self.llm, self._thrift, self._recalls, messages, kwargs, skip=_UNMARKED)
+
+    def _shortened(self, prompt: PromptTemplate, prompt_args: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return a prompt for structured output and its arguments, as they are or shortened."""
+        if prompt.output_parser is not None or is_idle(self._thrift):
+            return prompt, prompt_args
+        messages = prompt.format_messages(llm=self.llm, **prompt_args)
+        turn = Turn(self.llm, self._thrift, self._recalls, messages, {}, skip=_UNMARKED)
+        sent, _ = turn.prepare()
+        return (ChatPromptTemplate(message_templates=sent), {}) if turn.changed else (prompt, prompt_args)
+
+
+def _prompt(turn: Turn, prompt: str) -> str:
+    """Return what is completed: the prompt as it is, unless the levers made it another single message."""
+    sent, _ = turn.prepare()
+    return sent[0].content or prompt if turn.changed and len(sent) == 1 else prompt
