@@ -1,5 +1,6 @@
 """What the README shows runs as it is shown."""
 
+import asyncio
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -18,9 +19,9 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 MODEL = "gpt-4.1-mini"
 
 
-def snippet(heading):
+def snippet(heading, number=0):
     section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)[number]
 
 
 @pytest.fixture
@@ -50,14 +51,43 @@ def test_the_langchain_example_runs_and_counts(provider, folder, capsys):
     assert main(["export", "calls.jsonl", "thrift.sqlite"]) == 0
 
 
-@pytest.mark.filterwarnings("ignore:There is no current event loop", "ignore::ResourceWarning")
-def test_the_llamaindex_example_runs_and_counts(provider, folder):
+@pytest.fixture
+def event_loop_of_the_thread():
+    """What LlamaIndex's synchronous engines would make themselves and leave open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.mark.usefixtures("event_loop_of_the_thread", "folder")
+def test_the_llamaindex_example_runs_and_counts(provider):
     llm = OpenAI(model=MODEL, api_base=provider.base_url, api_key="test")
     query_engine = SummaryIndex([TextNode(text="a fact")]).as_query_engine(llm=llm)
     names = {"query_engine": query_engine}
     exec(snippet("LlamaIndex"), names)
     assert names["ledger"].total(user="ann", feature="docs").cost_usd == provider.bill.cost_usd > 0
     assert names["ledger"].resolutions() == {"ticket 7": True}
+
+
+def test_the_langchain_agent_example_runs(provider):
+    names = {"model": ChatOpenAI(model=MODEL, base_url=provider.base_url, api_key="test"), "tools": []}
+    exec(snippet("LangChain", 1), names)
+    answer = names["agent"].invoke({"messages": [("user", "hello")]})
+    assert answer["messages"][-1].text == "an answer"
+
+
+# LlamaIndex's own: its workflows look at every attribute of an agent.
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
+async def test_the_llamaindex_agent_example_runs(provider):
+    def stock(product: str) -> int:
+        """Say how many of a product are in stock."""
+        return 3
+
+    names = {"llm": OpenAI(model=MODEL, api_base=provider.base_url, api_key="test"), "tools": [stock]}
+    exec(snippet("LlamaIndex", 1), names)
+    assert str(await names["agent"].run("hello")) == "an answer"
 
 
 def test_every_page_that_the_readme_links_to_is_there():
