@@ -34,7 +34,7 @@ def test_the_demo_ends_with_a_table_and_keeps_its_ledger(tmp_path: Path, capsys:
     file = tmp_path / "demo.sqlite"
     assert thrift("--only", "support", "--ledger", str(file)) == 0
     shown = capsys.readouterr().out
-    for words in ("gpt-5-mini on the local provider", "as is", "bill", "300 of 300", "per resolved task"):
+    for words in ("gpt-5-mini on the local provider", "as is", "bill", "300 of 300", "each: dollars per"):
         assert words in shown
     with Ledger(file) as ledger:
         passes = ledger.spend("run", feature="support")

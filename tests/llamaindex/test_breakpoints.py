@@ -99,7 +99,7 @@ def test_anthropics_client_carries_them_in_tools_system_and_messages(claude: Any
     assert all(path.startswith(("/tools/", "/system/", "/messages/")) for path in found)
     assert len(found) <= 4
     assert any(path.startswith("/messages/") for path in found)
-    plain = ThriftLLM(inner)
+    plain = ThriftLLM(inner, Thrift())
     plain.chat_with_tools(TOOLS, chat_history=conversation(3))
     assert provider.requests[-2].messages == provider.requests[-1].messages
     assert marks(provider.requests[-1].body) == []
