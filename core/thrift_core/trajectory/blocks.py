@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from thrift_core.trajectory.entry import Entry
 from thrift_core.trajectory.facts import ledger
+from thrift_core.trajectory.recall_store import HANDLE_LENGTH
 from thrift_core.trajectory.results import MARK
 from thrift_core.trajectory.words import argument_words, naming_words
 
@@ -28,6 +30,7 @@ _HANDLE = re.compile(r"recall ([0-9a-f]+)")
 # Parts that survive a merge begin with this.
 _LASTING = "-"
 Seen = Callable[[str], bool]
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def write(thread: Thread, start: int, stop: int) -> str:
@@ -48,18 +51,15 @@ def merge_old(thread: Thread, before: int) -> None:
     if len(old) < _MERGED_AT_ONCE:
         return
     texts = [thread.entries[index].text for index in old]
-    whole = "\n".join(thread.recall(match[1]) for text in texts if (match := _HANDLE.search(text)))
     words = dict.fromkeys(word for text in texts for word in _lasting_words(thread, text))
     names = " ".join(_within_last(list(words), _OLD_CHARACTERS))
-    merged = f"{_head(thread.keep(whole))}\n{_LASTING}{names}"
-    entries = thread.entries
-    removed = sum(entries[index].tokens for index in old) - thread.count(merged)
-    behind = sum(entry.tokens for entry in entries[old[0] : before]) - removed
-    prefix = sum(entry.tokens for entry in entries[: old[0]])
-    bill = thread.bill
-    if bill.gain(removed=removed, behind=behind, prefix=prefix, reads=bill.reads_left) <= 0:
+    least = thread.count(f"{_head('0' * HANDLE_LENGTH)}\n{_LASTING}{names}") - HANDLE_LENGTH
+    # The handle is a hash of all that the blocks stand for, so it is worked out only where a merge may pay.
+    if not _merge_pays(thread, old, before, least):
         return
-    if bill.gain(removed=removed, behind=behind, prefix=prefix, reads=1) + bill.purse < 0:
+    whole = "\n".join(thread.recall(match[1]) for text in texts if (match := _HANDLE.search(text)))
+    merged = f"{_head(thread.keep(whole))}\n{_LASTING}{names}"
+    if not _merge_pays(thread, old, before, thread.count(merged)):
         return
     for index in old[1:]:
         thread.drop(index, index + 1, "merged into an older block")
@@ -67,6 +67,17 @@ def merge_old(thread: Thread, before: int) -> None:
     thread.blocks[: len(old)] = old[:1]
 
 
+def _merge_pays(thread: Thread, old: Sequence[int], before: int, tokens: int) -> bool:
+    removed = sum(thread.entries[index].tokens for index in old) - tokens
+    prefix = thread.tokens_before(old[0])
+    behind = thread.tokens_before(before) - prefix - removed
+    bill = thread.bill
+    if bill.gain(removed=removed, behind=behind, prefix=prefix, reads=bill.reads_left) <= 0:
+        return False
+    return bill.gain(removed=removed, behind=behind, prefix=prefix, reads=1) + bill.purse >= 0
+
+
+@lru_cache(maxsize=64)
 def lasting(text: str) -> str:
     """Return what of a block survives when it is merged with others: what users and calls named."""
     return " ".join(line.removeprefix(_LASTING) for line in text.split("\n")[1:] if line.startswith(_LASTING))
@@ -74,7 +85,7 @@ def lasting(text: str) -> str:
 
 def transcript(entries: Iterable[Entry]) -> str:
     """Return messages as JSON lines, texts and arguments byte for byte: what recall gives back for a block."""
-    return "\n".join(json.dumps(_as_json(entry), ensure_ascii=False) for entry in entries)
+    return "\n".join(_encode(_as_json(entry)) for entry in entries)
 
 
 def _lasting_words(thread: Thread, text: str) -> Iterator[str]:

@@ -42,7 +42,7 @@ def apply(thread: Thread) -> None:
 
 def _best_cut(thread: Thread) -> int | None:
     bill, entries = thread.bill, thread.entries
-    before_live = sum(entry.tokens for entry in entries[: thread.live])
+    before_live: int | None = None
     behind = fresh = calls = 0
     earliest = NEEDS_NOTHING
     best_gain = 0.0
@@ -55,6 +55,8 @@ def _best_cut(thread: Thread) -> int | None:
         calls += len(entry.message.tool_calls)
         if entry.message.role != "user" or not calls or earliest < index:
             continue
+        if before_live is None:
+            before_live = thread.tokens_before(thread.live)
         start = _start_of_exchange(thread, index)
         kept = behind + sum(item.tokens for item in entries[start:index])
         removed = thread.sent_tokens - before_live - kept - fresh - _EXPECTED_BLOCK

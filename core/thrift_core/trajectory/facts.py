@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 from thrift_core.trajectory.notation_write import word
 from thrift_core.trajectory.results import parse
@@ -15,6 +16,7 @@ _LONGEST_NAME = 40
 _SHORTEST = 3
 # Numbers and flags further down are rows of listings, which recall gives back whole.
 _DEEPEST_NUMBER = 1
+_TEXTS_KNOWN = 64
 
 
 def ledger(text: str, is_visible: Callable[[str], bool], *, max_characters: int) -> list[str]:
@@ -41,7 +43,8 @@ def ledger(text: str, is_visible: Callable[[str], bool], *, max_characters: int)
     return kept
 
 
-def _facts(text: str) -> Iterable[Fact]:
+@lru_cache(maxsize=_TEXTS_KNOWN)
+def _facts(text: str) -> Sequence[Fact]:
     value = parse(text)
     if value is None:
         # Small bare numbers in running text say nothing without their sentence.
@@ -58,7 +61,8 @@ def _facts(text: str) -> Iterable[Fact]:
             else:
                 ids.extend((name, name) for name in naming_words(scalar))
         elif scalar is not None and depth <= _DEEPEST_NUMBER:
-            numbers.append((json.dumps(scalar), f"{key}={json.dumps(scalar)}"))
+            written = json.dumps(scalar)
+            numbers.append((written, f"{key}={written}"))
     return [*ids, *names, *numbers]
 
 

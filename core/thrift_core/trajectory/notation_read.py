@@ -85,7 +85,9 @@ class Reader:
         return self._positional(shape, ABSENT)
 
     def changes(self, shape: Shape, base: Json) -> Json:
-        """Read what differs from `base` and return the whole value."""
+        """Read what differs from `base` and return the whole value; where nothing is written, nothing differs."""
+        if self._closes(""):
+            return base
         if not (isinstance(base, dict) and isinstance(shape, Record)):
             return self._changed(shape, base)
         inner = dict(shape.fields)
@@ -202,9 +204,12 @@ class Reader:
         return self._at >= len(self._text)
 
     def _accept(self, symbol: str) -> bool:
-        self._skip_space()
         if not self._text.startswith(symbol, self._at):
-            return False
+            if not self._text[self._at : self._at + 1].isspace():
+                return False
+            self._skip_space()
+            if not self._text.startswith(symbol, self._at):
+                return False
         self._at += len(symbol)
         return True
 
@@ -213,7 +218,8 @@ class Reader:
             raise NotationError(f"no {symbol} at {self._at}")
 
     def _skip_space(self) -> None:
-        self._at = cast("re.Match[str]", _SPACE.match(self._text, self._at)).end()
+        if self._text[self._at : self._at + 1].isspace():
+            self._at = cast("re.Match[str]", _SPACE.match(self._text, self._at)).end()
 
 
 def _patterns(shape: Table, base: Cell, skip: Mapping[str, str]) -> list[list[Cell]]:

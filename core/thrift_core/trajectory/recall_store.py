@@ -46,9 +46,9 @@ class MemoryRecallStore:
     def put(self, text: str) -> str:
         """Keep a text and return its handle."""
         length = HANDLE_LENGTH
-        while self._texts.setdefault(handle_of(text, length), text) != text:
+        while self._texts.setdefault(handle := handle_of(text, length), text) != text:
             length += 2
-        return handle_of(text, length)
+        return handle
 
     def get(self, handle: str) -> str | None:
         """Return the text under a handle, or None."""

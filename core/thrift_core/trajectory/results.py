@@ -16,8 +16,8 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
 
@@ -43,6 +43,9 @@ _BASES = 6
 _LONGEST_TO_COUNT = 1.5
 # Re-encoding is quick but not free; a longer text would make its step slow.
 _MOST_CHARACTERS = 200_000
+# What depends on a text alone is worked out once while it is among those last met, such as the turns still live.
+_TEXTS_KNOWN = 64
+_UNREADABLE = (ValueError, LookupError, TypeError, RecursionError, StopIteration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,19 @@ class Shortened:
 
 @dataclass(slots=True)
 class _Base:
+    """A result that later ones may be written as changes of.
+
+    Attributes:
+        name: what they refer to it by.
+        value: what it said, keys in the order in which they are read.
+        shape: its keys.
+        content: what is the same for each text that says the same.
+    """
+
     name: str
-    tool: str
     value: Json
     shape: Shape
+    content: str
 
 
 @dataclass(slots=True)
@@ -75,6 +87,8 @@ class _Way:
     kind: str
     body: str
     how: str
+    read: Json = None
+    is_explained: bool = True
 
 
 @dataclass(slots=True)
@@ -87,7 +101,8 @@ class Results:
     _shapes: dict[str, _Base] = field(default_factory=dict[str, _Base])
     _bases: deque[_Base] = field(default_factory=lambda: deque[_Base](maxlen=_BASES))
     _lines: LineIndex = field(default_factory=LineIndex)
-    _by_text: dict[str, _Base] = field(default_factory=dict[str, _Base])
+    _by_content: dict[str, _Base] = field(default_factory=dict[str, _Base])
+    _by_name: dict[str, _Base] = field(default_factory=dict[str, _Base])
     _explained: set[str] = field(default_factory=set[str])
     _explained_at: dict[str, str] = field(default_factory=dict[str, str])
     _keys_at: dict[str, str] = field(default_factory=dict[str, str])
@@ -99,12 +114,26 @@ class Results:
         if not _FEWEST_CHARACTERS <= len(text) <= _MOST_CHARACTERS or text.startswith(MARK):
             return None
         value = parse(text)
-        ways = self._text_ways(text) if value is None else self._value_ways(tool, text, value)
-        for cost, written, way in self._cheapest_first(ways, tokens - _FEWEST_TOKENS_SAVED):
-            if self._reads_back(tool, way, text, value):
-                self._pending = way
-                return Shortened(written, cost, way.how, self._refers_to(tool, way))
+        for ways in self._rounds(tool, text, value):
+            for cost, written, way in self._cheapest_first(ways, tokens - _FEWEST_TOKENS_SAVED):
+                if self._reads_back(tool, way, text, value):
+                    self._pending = way
+                    return Shortened(written, cost, way.how, self._refers_to(tool, way))
         return None
+
+    def _rounds(self, tool: str, text: str, value: Json) -> Iterator[list[_Way]]:
+        """Yield ways to try, the next ones only where none of those before saves anything.
+
+        So JSON that is shorter by itself is always shortened, whatever came before it.
+        """
+        if value is None:
+            yield self._text_ways(text)
+            return
+        if (twin := self._by_content.get(_content(text))) is not None:
+            yield [_Way(twin.name, "", f"the same as {twin.name}")]
+        ways = self._value_ways(tool, text, value)
+        yield ways
+        yield ways[:1]
 
     def _cheapest_first(self, ways: list[_Way], most_tokens: int) -> list[tuple[int, str, _Way]]:
         written = [self._write(way) for way in ways]
@@ -129,7 +158,8 @@ class Results:
             tool: base for tool, base in self._shapes.items() if name not in (base.name, self._keys_at[tool])
         }
         self._bases = deque((base for base in self._bases if base.name != name), maxlen=_BASES)
-        self._by_text = {text: base for text, base in self._by_text.items() if base.name != name}
+        if (base := self._by_name.pop(name, None)) is not None:
+            del self._by_content[base.content]
         self._lines.forget(name)
         # Its text may have held an explanation; giving it again is cheap.
         self._explained = {key for key, at in self._explained_at.items() if at != name}
@@ -141,30 +171,32 @@ class Results:
         ordinal = self._ordinals.get(tool, 0) + 1
         self._ordinals[tool] = ordinal
         name = f"{tool}#{ordinal}"
-        if way is not None and _legend_key(way.kind) not in self._explained:
+        if way is not None and way.is_explained and _legend_key(way.kind) not in self._explained:
             self._explained.add(_legend_key(way.kind))
             self._explained_at[_legend_key(way.kind)] = name
-        if not _SAFE_NAME.match(tool) or not _FEWEST_CHARACTERS <= len(text) <= _MOST_CHARACTERS:
+        is_of_use = way is not None or _FEWEST_CHARACTERS <= len(text) <= _MOST_CHARACTERS
+        if not _SAFE_NAME.match(tool) or not is_of_use:
             return name
         value = parse(text)
         if value is None:
             literal = self._lines.refer(text) if way is not None and way.kind == "lines" else None
             self._lines.add(name, text, literal=literal[1] if literal else None)
             return name
-        base = _Base(name, tool, value, shape_of(value))
-        if way is not None and way.kind == "=":
-            self._shapes[tool] = _Base(name, tool, value, self._shapes[tool].shape)
-        else:
-            self._shapes[tool] = base
-            self._keys_at[tool] = name
-        self._bases.append(base)
-        self._by_text.setdefault(text, base)
+        self._remember(_base_of(name, text, way), tool, way)
         return name
 
+    def _remember(self, base: _Base, tool: str, way: _Way | None) -> None:
+        if way is not None and way.kind == "=":
+            self._shapes[tool] = replace(base, shape=self._shapes[tool].shape)
+        else:
+            self._shapes[tool] = base
+            self._keys_at[tool] = base.name
+        self._bases.append(base)
+        if base.content not in self._by_content:
+            self._by_content[base.content] = self._by_name[base.name] = base
+
     def _value_ways(self, tool: str, text: str, value: Json) -> list[_Way]:
-        if (twin := self._by_text.get(text)) is not None:
-            return [_Way(twin.name, "", f"the same as {twin.name}")]
-        ways = [_Way("", _whole(value), "JSON written compactly")]
+        ways = [_Way("", _whole(text), "JSON written compactly")]
         before = self._shapes.get(tool)
         if before is not None and type(before.value) is type(value):
             ways.append(_Way("=", write_body(value, before.shape, before.value), "keys not repeated"))
@@ -185,18 +217,18 @@ class Results:
 
     def _reads_back(self, tool: str, way: _Way, text: str, value: Json) -> bool:
         try:
-            back = self._read(tool, way.kind, way.body)
-        except (ValueError, LookupError, TypeError, RecursionError, StopIteration):
+            way.read = self._read(tool, way.kind, way.body)
+        except _UNREADABLE:
             return False
-        return back == text if value is None else same(back, value)
+        return way.read == text if value is None else same(way.read, value)
 
     def _read(self, tool: str, kind: str, body: str) -> Json:
         if kind == "lines":
             return self._lines.expand(body)
+        if not kind:
+            return _read_whole(body)
         reader = Reader(body)
-        if kind == "":
-            found = reader.value() if body[:1] in "[{" else reader.fields()
-        elif kind == "=":
+        if kind == "=":
             found = reader.body(self._shapes[tool].shape, self._shapes[tool].value)
         else:
             base = self._base(kind)
@@ -205,29 +237,28 @@ class Results:
         return found
 
     def _base(self, name: str) -> _Base:
-        known = (
-            [*self._bases, *self._by_text.values()] if all(base.name != name for base in self._bases) else self._bases
-        )
-        return next(base for base in known if base.name == name)
+        return next((base for base in self._bases if base.name == name), None) or self._by_name[name]
 
-    def absorb(self, tool: str, text: str) -> str:
-        """Learn from a result that was shortened before it came here, as if it had been shortened now."""
+    def absorb(self, tool: str, text: str) -> tuple[str, frozenset[str]]:
+        """Learn from a result that was shortened before it came here; return its name and those it refers to."""
         match = _HEAD.match(text)
         if match is None:
-            return self.learn(tool, text, is_shortened=False)
+            return self.learn(tool, text, is_shortened=False), frozenset()
         kind = (match[2] or "").strip()
         body = text[match.end() :]
         try:
             back = self._read(tool, kind, body)
-        except (ValueError, LookupError, TypeError, RecursionError, StopIteration):
-            return self.learn(tool, "", is_shortened=False)
+        except _UNREADABLE:
+            return self.learn(tool, "", is_shortened=False), frozenset()
         # Only text that explains itself in our words is surely ours; others may begin with the mark by chance.
         self.has_absorbed = self.has_absorbed or match[1] in LEGENDS.values()
-        self._pending = _Way(kind, body, "")
-        return self.learn(tool, back if isinstance(back, str) else json.dumps(back), is_shortened=True)
+        self._pending = way = _Way(kind, body, "", back, is_explained=match[1] is not None)
+        refers_to = self._refers_to(tool, way)
+        name = self.learn(tool, back if isinstance(back, str) else json.dumps(back), is_shortened=True)
+        return name, refers_to
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_TEXTS_KNOWN)
 def parse(text: str) -> Json:
     """Return the object or array that a text is as JSON, or None if it is none that can be written otherwise."""
     if text.lstrip()[:1] not in ("{", "["):
@@ -246,10 +277,38 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _whole(value: Json) -> str:
-    if isinstance(value, dict) and not isinstance(shape_of(value), Table):
+@lru_cache(maxsize=_TEXTS_KNOWN)
+def _content(text: str) -> str:
+    """Return what is the same for two texts that say the same JSON."""
+    return json.dumps(parse(text), sort_keys=True)
+
+
+@lru_cache(maxsize=_TEXTS_KNOWN)
+def _shape(text: str) -> Shape:
+    return shape_of(parse(text))
+
+
+@lru_cache(maxsize=_TEXTS_KNOWN)
+def _whole(text: str) -> str:
+    value = parse(text)
+    if isinstance(value, dict) and not isinstance(_shape(text), Table):
         return write_fields(value)
     return write_value(value)
+
+
+@lru_cache(maxsize=_TEXTS_KNOWN)
+def _read_whole(body: str) -> Json:
+    reader = Reader(body)
+    found = reader.value() if body[:1] in "[{" else reader.fields()
+    reader.end()
+    return found
+
+
+def _base_of(name: str, text: str, way: _Way | None) -> _Base:
+    if way is None:
+        return _Base(name, parse(text), _shape(text), _content(text))
+    # Who reads what is sent has the keys in the order in which they stand there, not in the tool's.
+    return _Base(name, way.read, shape_of(way.read), _content(text))
 
 
 def _is_near(value: Json, base: Json) -> bool:

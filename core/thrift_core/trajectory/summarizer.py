@@ -97,6 +97,10 @@ class TrajectorySummarizer:
             thread.call()
             return edits_of(thread, pricing)
 
+    def prepare(self) -> None:
+        """Load the token counter; otherwise the first decision does."""
+        self.counter.count("")
+
     def decide(self, request: Request, pricing: Pricing | None) -> Sequence[Edit]:
         """Return the edits for a request; what makes the summarizer a lever of `Thrift`."""
         return self.plan(request.messages, pricing, tools=request.tools)

@@ -63,6 +63,7 @@ class Thread:
     changed: dict[int, None] = field(default_factory=dict[int, None])
     spans: dict[int, int] = field(default_factory=dict[int, int])
     known_edits: KnownEdits = field(default_factory=KnownEdits)
+    follows_a_foreign_cut: bool = False
     sent_before: int = 0
 
     def __post_init__(self) -> None:
@@ -113,11 +114,17 @@ class Thread:
             self._rewrite()
         unchanged = self.sent_before
         if self.first_change < self.already_sent:
-            unchanged = sum(entry.tokens for entry in self.entries[: self.first_change])
+            unchanged = self.tokens_before(self.first_change)
         self.rewritten_tokens = self.sent_before - unchanged if self.bill.calls else 0
         self.bill.charge(raw_tokens=self.raw_tokens, sent_tokens=self.sent_tokens, unchanged_tokens=unchanged)
         self.already_sent = len(self.entries)
         self.sent_before = self.sent_tokens
+
+    def tokens_before(self, index: int) -> int:
+        """Return what the messages before one come to as sent, counted from whichever end is nearer."""
+        if 2 * index <= len(self.entries):
+            return sum(entry.tokens for entry in self.entries[:index])
+        return self.sent_tokens - sum(entry.tokens for entry in self.entries[index:])
 
     def change(self, index: int, state: State, text: str = "", how: str = "") -> None:
         """Send another text for a message from now on, or (`raw`) what it is."""
@@ -146,6 +153,7 @@ class Thread:
     def release(self, entry: Entry) -> None:
         """Note that a result no longer refers to earlier ones."""
         self.needed_by.subtract(entry.refers_to)
+        entry.refers_to = frozenset()
 
     def write_again(self, start: int) -> None:
         """Shorten the results from `start` on anew, for what they referred to is gone."""
@@ -156,18 +164,21 @@ class Thread:
             if entry.message.role == "tool" and entry.state in ("raw", "short"):
                 before = entry.state, entry.text
                 self.sent_tokens += entry.raw_tokens - entry.tokens
-                entry.tokens, entry.state, entry.text = entry.raw_tokens, "raw", ""
+                entry.tokens, entry.state, entry.text, entry.refers_to = entry.raw_tokens, "raw", "", frozenset()
                 self._shorten(entry)
                 self.sent_tokens += entry.tokens - entry.raw_tokens
                 if (entry.state, entry.text) != before:
                     self.first_change = min(self.first_change, index)
                 self._note(index)
+            elif entry.state == "stub":
+                # Whoever counts a tool's results from the block on counts this one, too.
+                self._absorb(entry)
 
     def is_visible(self, word: str, start: int, stop: int) -> bool:
         """Say whether a word can be read in the request outside messages `start` up to `stop`."""
-        places = self.seen.places(word)[-_PLACES_TRIED:]
-        if any(not start <= place < stop and self.entries[place].is_readable for place in places):
-            return True
+        for place in self.seen.places(word)[-_PLACES_TRIED:]:
+            if not start <= place < stop and self.entries[place].is_readable:
+                return True
         return any(word in blocks.lasting(self.entries[block].text) for block in self.blocks)
 
     def keep(self, text: str) -> str:
@@ -214,16 +225,20 @@ class Thread:
         rates, static = self.bill.rates, self.bill.static_tokens
         if rates.read * (static + self.raw_tokens) >= rates.write * (static + self.sent_tokens):
             return
+        self._take_everything_back()
+
+    def _take_everything_back(self) -> None:
         self.results = Results(self.count)
         self.needed_by = Counter()
         self.spans.clear()
+        self.blocks.clear()
+        self.live = self.head
         for index, entry in enumerate(self.entries):
+            entry.refers_to = frozenset()
             if entry.state != "raw":
                 self.change(index, "raw")
             if entry.message.role == "tool":
-                entry.name = self.results.learn(entry.tool, entry.message.text, is_shortened=False)
-        self.blocks.clear()
-        self.live = self.head
+                self._absorb(entry)
 
     def _take(self, message: Message) -> None:
         index = len(self.entries)
@@ -272,16 +287,13 @@ class Thread:
         """
         self.may_rewrite = False
         if self.changed:
-            for changed in list(self.changed):
-                self.change(changed, "raw")
-            self.results = Results(self.count)
-            self.needed_by = Counter()
-            for entry in self.entries:
-                if entry.message.role == "tool":
-                    entry.name = self.results.absorb(entry.tool, entry.message.text)
+            self._take_everything_back()
         self.results.has_absorbed = False
-        if self.entries[index].message.text.startswith(blocks.HEAD):
+        text = self.entries[index].message.text
+        self.follows_a_foreign_cut |= text.startswith(view_once.HEAD)
+        if text.startswith(blocks.HEAD):
             self.results = Results(self.count)
+            self.follows_a_foreign_cut = False
 
     def _give_up_rewriting(self) -> None:
         """Start over in the mode that changes nothing sent: an id of a call that was dropped has come up again."""
@@ -292,10 +304,10 @@ class Thread:
     def _shorten(self, entry: Entry) -> None:
         message = entry.message
         if message.opaque or message.text.startswith(MARK):
-            entry.name = self.results.absorb(entry.tool, message.text)
+            self._absorb(entry)
             return
         tokens = entry.text_tokens
-        shortened = self.results.shorten(entry.tool, message.text, tokens)
+        shortened = self.results.shorten(entry.tool, message.text, tokens) if self._may_shorten(entry) else None
         is_used = shortened is not None and self._stays_cached(entry.raw_tokens - tokens + shortened.tokens)
         entry.name = self.results.learn(entry.tool, message.text, is_shortened=is_used)
         if shortened is not None and is_used:
@@ -303,6 +315,23 @@ class Thread:
             entry.tokens = entry.raw_tokens - tokens + shortened.tokens
             entry.refers_to = shortened.refers_to
             self.needed_by.update(shortened.refers_to)
+
+    def _absorb(self, entry: Entry) -> None:
+        """Learn from a result as it is sent; it may refer to others without our doing."""
+        entry.name, entry.refers_to = self.results.absorb(entry.tool, entry.sent_text)
+        self.needed_by.update(entry.refers_to)
+
+    def _may_shorten(self, entry: Entry) -> bool:
+        """Say whether a result may be written otherwise: any, unless one before it was cut before it came here.
+
+        Then this one may have come along, and been left as it is for what it could refer to at that time. That is not
+        known here; but what is shorter all by itself, and leaves the request long enough, would not have been left.
+        """
+        if not self.follows_a_foreign_cut:
+            return True
+        tokens = entry.text_tokens
+        is_shorter_alone = Results(self.count).shorten(entry.tool, entry.message.text, tokens) is not None
+        return is_shorter_alone and self._stays_cached(entry.raw_tokens - tokens)
 
     def _stays_cached(self, tokens: int) -> bool:
         """Say whether shortening leaves the request long enough for the cache, or can be taken back for nothing."""

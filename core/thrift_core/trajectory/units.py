@@ -31,8 +31,8 @@ class Units:
 
     def may_drop(self, entry: Entry) -> bool:
         """Say whether an entry can go with its unit: none of its calls' ids is also used where it is not answered."""
-        astray = self._astray | self._waiting
-        return entry.is_clean and all(call.id not in astray for call in entry.message.tool_calls)
+        ids = [call.id for call in entry.message.tool_calls]
+        return entry.is_clean and self._astray.isdisjoint(ids) and self._waiting.isdisjoint(ids)
 
     def tool_of(self, message: Message) -> str:
         """Return the name of the tool that a message is a result of, `tool` if nobody says, empty for no result."""
@@ -52,16 +52,17 @@ class Units:
         entry.unit_start = self._start = index
         ids = [call.id for call in message.tool_calls]
         known = {name for name in ids if name is not None}
+        self._names.update((call.id, call.name) for call in message.tool_calls if call.id is not None)
         if len(known) < len(ids):
             self._astray |= known
             is_known = not known.isdisjoint(self._asked)
             self._asked |= known
             return is_cut_off or is_known
-        self._names.update((call.id, call.name) for call in message.tool_calls if call.id is not None)
         self._reused = not known.isdisjoint(self._asked)
         self._asked |= known
         self._waiting = known
-        entry.is_clean = not message.opaque and not ids
+        # An instruction given in between holds from there on, so it is never dropped.
+        entry.is_clean = not message.opaque and not ids and message.role != "system"
         return is_cut_off
 
     def _add_result(self, entries: Sequence[Entry], index: int, entry: Entry) -> bool:

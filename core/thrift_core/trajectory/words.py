@@ -6,12 +6,16 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from thrift_core.trajectory.shapes import Json
 
 _NAMING = re.compile(r"[A-Za-z0-9_][\w@./:+-]*[A-Za-z0-9_]")
 _MARK = re.compile(r"[\d_@/.]|[a-z][A-Z]")
 _SHORTEST = 3
+_LONGEST_WORD = 64
+# Messages are read when they come in and again when they are collapsed, some dozens of messages later.
+_TEXTS_KNOWN = 128
 
 
 def is_naming(text: str) -> bool:
@@ -19,24 +23,24 @@ def is_naming(text: str) -> bool:
     return len(text) >= _SHORTEST and _NAMING.fullmatch(text) is not None and _MARK.search(text) is not None
 
 
-def naming_words(text: str) -> Iterator[str]:
-    """Yield the words of at least three characters that carry a digit or a joint, in order, repeats included."""
-    for word in _NAMING.findall(text):
-        if len(word) >= _SHORTEST and _MARK.search(word):
-            yield word
+@lru_cache(maxsize=_TEXTS_KNOWN)
+def naming_words(text: str) -> Sequence[str]:
+    """Return the words of at least three characters that carry a digit or a joint, in order, repeats included."""
+    return tuple(word for word in _NAMING.findall(text) if len(word) >= _SHORTEST and _MARK.search(word))
 
 
-def argument_words(arguments: str) -> Iterator[str]:
-    """Yield what a call's arguments name: short values whole, and the naming words of longer ones."""
+@lru_cache(maxsize=_TEXTS_KNOWN)
+def argument_words(arguments: str) -> Sequence[str]:
+    """Return what a call's arguments name: short values whole, and the naming words of longer ones."""
     try:
         parsed: Json = json.loads(arguments)
     except (ValueError, RecursionError):
         parsed = arguments
+    words: list[str] = []
     for text in _scalars(parsed):
-        if len(text) <= 64 and not any(mark.isspace() for mark in text):
-            yield text
-        else:
-            yield from naming_words(text)
+        is_word = len(text) <= _LONGEST_WORD and not any(map(str.isspace, text))
+        words.extend((text,) if is_word else naming_words(text))
+    return tuple(words)
 
 
 def _scalars(value: Json) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from random import Random
+from typing import Any
 
 from thrift_core.messages import Message, Opaque, ToolCall
 
@@ -59,13 +60,19 @@ def _stray(random: Random) -> Message:
     return Message("tool", "", tool_call_id=None) if kind == 4 else Message("system", "Be brief.")
 
 
+def _order(number: int, **changes: str) -> dict[str, Any]:
+    """Return an order; some tools give its fields in another order."""
+    fields = order(number, **changes)
+    return dict(reversed(fields.items())) if number >= 7 else fields
+
+
 def _text(random: Random) -> str:
     kind = random.randint(0, 7)
     if kind <= 2:
-        return json.dumps(order(random.randint(0, 9), status=random.choice(_STATES)))
+        return json.dumps(_order(random.randint(0, 9), status=random.choice(_STATES)))
     if kind == 3:
         return json.dumps(
-            [order(random.randint(0, 9)) for _ in range(random.randint(0, 8))], indent=random.choice((None, 2))
+            [_order(random.randint(0, 9)) for _ in range(random.randint(0, 8))], indent=random.choice((None, 2))
         )
     if kind == 4:
         start = random.randint(1, 30)

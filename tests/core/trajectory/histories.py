@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from hypothesis import strategies as st
-from thrift_core.messages import Edit, Message, Opaque, ToolCall, apply_edits
+from thrift_core.messages import DropSpan, Edit, Message, Opaque, ReplaceText, ToolCall, apply_edits
 from thrift_core.prices import Pricing
 from thrift_core.tokens import EstimatedCounter
+from thrift_core.trajectory import blocks, view_once
+from thrift_core.trajectory.notation_write import same
+from thrift_core.trajectory.read_back import ReadBack
+from thrift_core.trajectory.results import parse
 from thrift_core.trajectory.summarizer import SummarizerMode, TrajectorySummarizer
 
 
@@ -29,9 +34,18 @@ def prices(read: str = "0.1", write: str = "1.25") -> Pricing:
 SCHEMES = (prices("1", "1"), prices("0.5", "1"), prices("0.25", "1"), prices("0.1", "1"), prices("0.1", "1.25"))
 
 
+class RememberingCounter(EstimatedCounter):
+    """Counts as thrift's estimate does, each text once: the same few texts come up in thousands of histories."""
+
+    _count = staticmethod(lru_cache(maxsize=20_000)(EstimatedCounter().count))
+
+    def count(self, text: str) -> int:
+        return self._count(text)
+
+
 def summarizer(mode: SummarizerMode = "append_only", **settings: Any) -> TrajectorySummarizer:
     """Return a summarizer with a counter that is quick and the same on every machine."""
-    return TrajectorySummarizer(mode=mode, counter=EstimatedCounter(), **settings)
+    return TrajectorySummarizer(mode=mode, counter=RememberingCounter(), **settings)
 
 
 def task(text: str = "Please sort out my orders.") -> list[Message]:
@@ -75,6 +89,32 @@ def edits_as_text(edits: Sequence[Edit]) -> list[str]:
     return [repr((type(edit).__name__, getattr(edit, "index", None), getattr(edit, "text", None))) for edit in edits]
 
 
+def reads_back(messages: Sequence[Message], edits: Sequence[Edit]) -> bool:
+    """Say whether each result that was shortened, not cut, is equal to what the tool said to who reads the request."""
+    dropped = {at for edit in edits if isinstance(edit, DropSpan) for at in range(edit.start, edit.stop)}
+    texts = {edit.index: edit.text for edit in edits if isinstance(edit, ReplaceText)}
+    names: dict[str | None, str] = {}
+    reader = ReadBack()
+    for index, message in enumerate(messages):
+        if message.role != "tool":
+            names.update((call.id, call.name) for call in message.tool_calls if call.id is not None)
+        text = texts.get(index, message.text)
+        if index in dropped:
+            continue
+        if text.startswith(blocks.HEAD):
+            reader = ReadBack()
+        if message.role == "tool":
+            said = reader.text(message.name or names.get(message.tool_call_id) or "tool", text)
+            is_shortened = index in texts and not text.startswith((blocks.HEAD, view_once.HEAD))
+            if is_shortened and not _says_the_same(said, message.text):
+                return False
+    return True
+
+
+def _says_the_same(text: str, other: str) -> bool:
+    return text == other or (parse(other) is not None and same(parse(text), parse(other)))
+
+
 _IDS = st.sampled_from(["c1", "c2", "c3", "c4", "c1", None])
 _TOOLS = st.sampled_from(["get_order", "search", "bash", "odd tool/name", ""])
 _TEXTS = st.one_of(
@@ -84,6 +124,7 @@ _TEXTS = st.one_of(
         ["§", "§ a=1", "§= x", "§get_order#1 ", "§lines\nbash#1:1-2", "§cut, recall 0123456789: a", "[]", "{}"]
     ),
     st.builds(lambda n, rows: json.dumps([order(n)] * rows), st.integers(0, 3), st.integers(1, 6)),
+    st.builds(lambda n: json.dumps(dict(reversed(order(n).items()))), st.integers(0, 3)),
     st.builds(lambda n, status: json.dumps(order(n, status=status)), st.integers(0, 3), st.sampled_from("abc")),
     st.builds(lambda n: "\n".join(f"{i}: some line of a file_{i % 7}.py" for i in range(n, n + 40)), st.integers(0, 9)),
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from thrift_core.messages import Message, apply_edits, unpaired_calls
+from thrift_core.messages import Message, ToolCall, apply_edits, unpaired_calls
 from thrift_core.prices import Pricing
 from thrift_core.trajectory.summarizer import SummarizerMode
 
@@ -17,6 +18,7 @@ from tests.core.trajectory.histories import (
     edits_as_text,
     histories,
     order,
+    reads_back,
     requests,
     sent,
     step,
@@ -26,7 +28,7 @@ from tests.core.trajectory.histories import (
 
 MODES = st.sampled_from(get_args(SummarizerMode))
 PRICES = st.sampled_from([*SCHEMES, None])
-wild = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+wild = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @wild
@@ -70,8 +72,23 @@ def test_append_only_never_changes_what_was_sent(messages: Sequence[Message], pr
         before = planned
 
 
+_LOOK = Message("assistant", "", (ToolCall("get_order", '{"order_id": "A-0"}', "k0"),))
+_ORDERS = json.dumps([order(0)])
+
+
 @wild
 @given(histories(), MODES, PRICES)
+# The same list twice, the second time as a stray result; the first is cut once it was read.
+@example(
+    [
+        _LOOK,
+        Message("tool", _ORDERS, tool_call_id="k0"),
+        Message("tool", _ORDERS, tool_call_id="c1"),
+        *(_LOOK, Message("tool", "", tool_call_id="k0")) * 2,
+    ],
+    "rewrite",
+    SCHEMES[0],
+)
 def test_planning_what_was_planned_changes_nothing_more(
     messages: Sequence[Message], mode: SummarizerMode, pricing: Pricing | None
 ) -> None:
@@ -79,6 +96,16 @@ def test_planning_what_was_planned_changes_nothing_more(
     planned = apply_edits(messages, summary.plan(messages, pricing))
     assert summary.plan(planned, pricing) == []
     assert summarizer(mode, store=summary.store).plan(planned, pricing) == []
+
+
+@wild
+@given(histories(), MODES, PRICES)
+def test_who_reads_all_that_is_sent_can_read_what_was_shortened(
+    messages: Sequence[Message], mode: SummarizerMode, pricing: Pricing | None
+) -> None:
+    summary = summarizer(mode)
+    for history in requests(messages):
+        assert reads_back(history, summary.plan(history, pricing))
 
 
 @wild
@@ -104,3 +131,24 @@ def test_parallel_results_stay_with_their_calls(mode: SummarizerMode) -> None:
         messages += [Message("assistant", "Both are fine."), Message("user", f"And order A-{number + 1}?")]
     planned = sent(summarizer(mode), messages)
     assert unpaired_calls(planned) == (frozenset(), frozenset())
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "test",
+    [
+        test_no_request_is_made_invalid,
+        test_a_restart_changes_nothing,
+        test_planning_what_was_planned_changes_nothing_more,
+        test_who_reads_all_that_is_sent_can_read_what_was_shortened,
+        test_calls_users_first_words_and_blocks_that_are_opaque_stay,
+    ],
+)
+def test_what_holds_for_a_few_histories_holds_for_thousands(test: Any) -> None:
+    settings(wild, max_examples=5000)(given(histories(), MODES, PRICES)(test.hypothesis.inner_test))()
+
+
+@pytest.mark.soak
+def test_being_asked_at_odd_times_changes_nothing_thousands_of_times() -> None:
+    check = test_being_asked_at_odd_times_changes_nothing.hypothesis.inner_test
+    settings(wild, max_examples=5000)(given(histories(), st.data(), MODES, PRICES)(check))()

@@ -10,12 +10,22 @@ from random import Random
 
 import pytest
 from thrift_core.messages import Message, Opaque, ToolCall, apply_edits, unpaired_calls
-from thrift_core.tokens import EstimatedCounter
 from thrift_core.trajectory.recall_store import MemoryRecallStore, SQLiteRecallStore
-from thrift_core.trajectory.summarizer import TrajectorySummarizer
 
 from tests.core.trajectory.fuzzer import draw_history
-from tests.core.trajectory.histories import SCHEMES, order, prices, requests, sent, step, summarizer, task
+from tests.core.trajectory.histories import (
+    SCHEMES,
+    RememberingCounter,
+    edits_as_text,
+    order,
+    prices,
+    reads_back,
+    requests,
+    sent,
+    step,
+    summarizer,
+    task,
+)
 
 REPORT = "\n".join(f"{number} widget_{number * 17} is in stock" for number in range(1, 200))
 
@@ -150,7 +160,7 @@ def test_a_shortened_history_never_costs_more() -> None:
     for seed in range(8):
         history = draw_history(Random(seed), longest=16)
         for pricing in SCHEMES:
-            summary = TrajectorySummarizer(mode="rewrite", counter=EstimatedCounter())
+            summary = summarizer("rewrite")
             plain = short = 0.0
             before: tuple[tuple[Message, ...], ...] = ((), ())
             for request in requests(history):
@@ -173,7 +183,7 @@ def bill(request: tuple[Message, ...], before: tuple[Message, ...], pricing) -> 
 
 
 def _tokens(message: Message) -> int:
-    count = EstimatedCounter().count
+    count = RememberingCounter().count
     return count(message.text) + sum(count(call.name) + count(call.arguments) for call in message.tool_calls) + 4
 
 
@@ -183,9 +193,25 @@ def test_a_million_histories_are_all_valid() -> None:
         _check(seed)
 
 
+@pytest.mark.soak
+def test_thirty_thousand_histories_keep_every_promise() -> None:
+    for seed in range(30_000):
+        _check_promises(seed, longest=14)
+
+
 def test_a_hundred_histories_are_all_valid() -> None:
     for seed in range(100):
         _check(seed)
+
+
+def test_sixty_histories_keep_every_promise() -> None:
+    for seed in range(60):
+        _check_promises(seed, longest=14)
+
+
+def test_a_result_that_others_refer_to_is_not_cut_after_edits_were_taken_back() -> None:
+    # In this one all is sent as it is for a while, so that the request is long enough for the cache.
+    _check_promises(510857, longest=26)
 
 
 def _check(seed: int) -> None:
@@ -197,3 +223,22 @@ def _check(seed: int) -> None:
         assert asked <= unpaired_calls(request)[0], seed
         assert orphans <= unpaired_calls(request)[1], seed
         assert any(m.role == "user" for m in planned) == any(m.role == "user" for m in request), seed
+
+
+def _check_promises(seed: int, *, longest: int) -> None:
+    """Check that what is sent can be read, is settled, is the same after a restart and, where promised, stays."""
+    random = Random(seed)
+    history = draw_history(random, longest=longest)
+    mode = "rewrite" if seed % 3 else "append_only"
+    pricing = [*SCHEMES, None][seed // 3 % 6]
+    summary, before = summarizer(mode), ()
+    for request in requests(history):
+        edits = summary.plan(request, pricing)
+        planned = apply_edits(request, edits)
+        assert reads_back(request, edits), seed
+        assert mode == "rewrite" or planned[: len(before)] == before, seed
+        before = planned
+        if random.random() < 0.3:
+            assert edits_as_text(edits) == edits_as_text(summarizer(mode).plan(request, pricing)), seed
+            assert summary.plan(planned, pricing) == [], seed
+            assert summarizer(mode, store=summary.store).plan(planned, pricing) == [], seed

@@ -13,7 +13,7 @@ from thrift_core.tokens import EstimatedCounter
 from thrift_core.trajectory.recall_store import SQLiteRecallStore
 from thrift_core.trajectory.summarizer import TrajectorySummarizer
 
-from tests.core.trajectory.histories import order, prices, requests, sent, step, summarizer, task
+from tests.core.trajectory.histories import order, prices, reads_back, requests, sent, step, summarizer, task
 
 
 def chat(conversations: int) -> list[Message]:
@@ -45,12 +45,30 @@ def test_keys_of_a_tools_results_are_not_repeated() -> None:
     assert "Mill Lane 4" in second
 
 
+def test_keys_that_are_not_repeated_are_in_the_order_in_which_they_were_last_read() -> None:
+    words = ("departure", "arrival", "airline", "cabin", "meal", "seat", "gate", "status")
+    trips = [{f"{word}_of_the_journey": f"{word[:3]}{number}" for word in words} for number in range(3)]
+    late = dict(reversed((trips[0] | {"status_of_the_journey": "late"}).items()))
+    messages = [*task(), *step(1, trips[0], "get_trip"), *step(2, late, "change_trip")]
+    messages += step(3, dict(reversed(trips[2].items())), "change_trip")
+    edits = summarizer().plan(messages, prices())
+    assert "§get_trip#1" in edits[1].text.replace("(that earlier result, changed)", "")
+    assert edits[2].text.endswith("= dep2 arr2 air2 cab2 mea2 sea2 gat2 sta2")
+    assert reads_back(messages, edits)
+
+
 def test_a_second_look_costs_only_what_changed() -> None:
     messages = task() + step(1, order(1)) + step(2, order(1, status="late"))
     text = sent(summarizer(), messages)[5].text
     assert "status=late" in text
     assert "mug" not in text
     assert len(text) < 60
+
+
+def test_a_list_that_comes_again_is_a_pointer() -> None:
+    orders = [order(1), order(2)]
+    messages = task() + step(1, orders) + step(2, orders)
+    assert sent(summarizer(), messages)[5].text == "§(that earlier result, changed)get_order#1 "
 
 
 def test_an_exact_repetition_is_a_pointer_however_far_back() -> None:
@@ -155,6 +173,44 @@ def test_nothing_is_cut_where_later_messages_think_on_it() -> None:
     messages.insert(6, Message("assistant", "Let me see.", opaque=(Opaque("thinking"),)))
     planned = sent(summarizer("rewrite"), messages)
     assert len(planned) == len(messages)
+
+
+def test_a_stub_behind_a_block_is_counted_by_references_to_later_results() -> None:
+    towns = "\n".join(f"row {row}: city_{row * 7} has {row * 13} people" for row in range(900))
+    messages = [Message("user", "Which towns are there?")]
+    for number in range(3):
+        messages += step(number, " ".join(f"town_{number}_{row}" for row in range(80)), "sql", land=number)
+        messages += [Message("assistant", "That is all."), Message("user", f"And in land {number + 1}?")]
+    messages += [*step(7, "word " * 70, "sql"), *step(8, towns, "sql"), *step(9, towns, "sql")]
+    summary = summarizer("rewrite")
+    for history in requests(messages):
+        edits = summary.plan(history, prices())
+        assert reads_back(history, edits)
+    kept = [message.text for message in apply_edits(messages, edits)]
+    block = next(at for at, text in enumerate(kept) if text.startswith("§earlier"))
+    assert any(text.startswith("§cut") for text in kept[block:])
+    assert kept[-1].endswith("sql#2:1-900")
+
+
+def test_the_tool_of_a_call_is_known_where_another_call_has_no_id() -> None:
+    calls = (ToolCall("search", "{}", None), ToolCall("get_order", '{"order_id": "A-1"}', "c1"))
+    orders = Message("tool", json.dumps(order(1)), tool_call_id="c1")
+    messages = [*task(), Message("assistant", "", calls), orders, *step(2, order(1))]
+    assert sent(summarizer(), messages)[-1].text.endswith("get_order#1 ")
+
+
+def test_what_follows_a_cut_made_elsewhere_is_shortened_only_where_that_needs_nothing_else() -> None:
+    report = "\n".join(f"line {number} of a long report about nothing much" for number in range(300))
+    first = [*task(), *step(1, report, "read_report"), Message("assistant", "Read."), Message("user", "Good.")]
+    summary = summarizer("rewrite")
+    cut = sent(summary, first)
+    assert cut[3].text.startswith("§cut")
+    lines = "\n".join(f"{number}: another line of no interest" for number in range(40))
+    later = [*cut, *step(2, order(1)), *step(3, lines, "bash"), *step(4, lines, "bash")]
+    planned = sent(summary, later)
+    assert planned[: len(cut)] == cut
+    assert planned[7].text.startswith("§(JSON")
+    assert planned[9].text == planned[11].text == lines
 
 
 def test_no_price_means_care() -> None:
