@@ -23,7 +23,9 @@ from thrift_core.tokens import TokenCounter
 
 if TYPE_CHECKING:
     from thrift_core.caching.planner import PromptCachePlanner
+    from thrift_core.caching.semantic import CacheKey, Hit, MemoryStore, RedisStore, SemanticCache, SQLiteStore
     from thrift_core.otel import OpenTelemetryExporter
+    from thrift_core.retrieval import Passage, TopKTrimmer, Trimmed
     from thrift_core.trajectory.recall_store import MemoryRecallStore, SQLiteRecallStore
     from thrift_core.trajectory.summarizer import TrajectorySummarizer
 
@@ -32,36 +34,54 @@ __all__ = [
     "Budget",
     "BudgetExceeded",
     "Budgets",
+    "CacheKey",
     "Call",
     "ConfigurationError",
+    "Hit",
     "Ledger",
     "LedgerError",
     "MemoryRecallStore",
+    "MemoryStore",
     "MissingExtra",
     "OpenTelemetryExporter",
+    "Passage",
     "PriceBook",
     "PromptCachePlanner",
+    "RedisStore",
     "RunawayGuard",
     "RunawayStopped",
     "SQLiteRecallStore",
+    "SQLiteStore",
     "Saving",
+    "SemanticCache",
     "Shadow",
     "SpikeAlert",
     "Thrift",
     "ThriftError",
     "TokenCounter",
+    "TopKTrimmer",
     "TrajectorySummarizer",
+    "Trimmed",
     "Usage",
     "attribute",
 ]
 
 # Only who uses a lever loads it.
 _LAZY = {
+    "CacheKey": "thrift_core.caching.semantic",
+    "Hit": "thrift_core.caching.semantic",
     "MemoryRecallStore": "thrift_core.trajectory.recall_store",
+    "MemoryStore": "thrift_core.caching.semantic",
     "OpenTelemetryExporter": "thrift_core.otel",
+    "Passage": "thrift_core.retrieval",
     "PromptCachePlanner": "thrift_core.caching.planner",
+    "RedisStore": "thrift_core.caching.semantic",
     "SQLiteRecallStore": "thrift_core.trajectory.recall_store",
+    "SQLiteStore": "thrift_core.caching.semantic",
+    "SemanticCache": "thrift_core.caching.semantic",
+    "TopKTrimmer": "thrift_core.retrieval",
     "TrajectorySummarizer": "thrift_core.trajectory.summarizer",
+    "Trimmed": "thrift_core.retrieval",
 }
 
 

@@ -9,11 +9,20 @@ if TYPE_CHECKING:
     from langchain_thrift.middleware import ThriftMiddleware
     from langchain_thrift.recall import recall_tools
     from langchain_thrift.summarizer import TrajectorySummarizer
+    from langchain_thrift.trimmer import DocumentTrimmer
 
-__all__ = ["CostCallbackHandler", "ThriftMiddleware", "TrajectorySummarizer", "recall_tools", "track_costs"]
+__all__ = [
+    "CostCallbackHandler",
+    "DocumentTrimmer",
+    "ThriftMiddleware",
+    "TrajectorySummarizer",
+    "recall_tools",
+    "track_costs",
+]
 
 # `langchain.agents` is an extra and slow to import: what needs it is loaded when it is asked for.
 _LAZY = {
+    "DocumentTrimmer": "langchain_thrift.trimmer",
     "ThriftMiddleware": "langchain_thrift.middleware",
     "TrajectorySummarizer": "langchain_thrift.summarizer",
     "recall_tools": "langchain_thrift.recall",

@@ -2,5 +2,6 @@
 
 from llamaindex_thrift.costs import CostEventHandler, track_costs
 from llamaindex_thrift.llm import ThriftLLM
+from llamaindex_thrift.trimmer import TopKTrimmer
 
-__all__ = ["CostEventHandler", "ThriftLLM", "track_costs"]
+__all__ = ["CostEventHandler", "ThriftLLM", "TopKTrimmer", "track_costs"]

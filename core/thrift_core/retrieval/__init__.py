@@ -1,0 +1,21 @@
+"""Trims retrieved passages to what answers the question, inside an exact token budget."""
+
+from thrift_core.retrieval.calibration import Calibration, calibrate_trimmer
+from thrift_core.retrieval.passage import Cut, Passage, Span, Trimmed
+from thrift_core.retrieval.rarity import CorpusRarity
+from thrift_core.retrieval.scorers import Embedder, EmbeddingScorer, PassageScorer
+from thrift_core.retrieval.trimmer import TopKTrimmer
+
+__all__ = [
+    "Calibration",
+    "CorpusRarity",
+    "Cut",
+    "Embedder",
+    "EmbeddingScorer",
+    "Passage",
+    "PassageScorer",
+    "Span",
+    "TopKTrimmer",
+    "Trimmed",
+    "calibrate_trimmer",
+]

@@ -1,0 +1,231 @@
+"""Retrieved nodes cut down to what answers the query, inside an exact token budget."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
+from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import (
+    BaseNode,
+    ImageNode,
+    IndexNode,
+    MediaResource,
+    MetadataMode,
+    Node,
+    NodeWithScore,
+    QueryBundle,
+    TextNode,
+)
+from llama_index_instrumentation import get_dispatcher
+from thrift_core.accounting.ledger import Ledger
+from thrift_core.retrieval import trimmer as core
+from thrift_core.retrieval.passage import Cut, Passage, Trimmed
+from thrift_core.retrieval.query_trimmer import QueryTrimmer
+from thrift_core.retrieval.settings import Order
+
+PROVENANCE = "thrift"
+# Stands for a node's text while its template is rendered; no text holds it.
+_TEXT = "\ufdd0thrift\ufdd1"
+_dispatcher = get_dispatcher(__name__)
+
+
+class PassagesTrimmed(BaseEvent):
+    """What the trimmer did with the nodes of one query.
+
+    Attributes:
+        kept: how many nodes are left.
+        dropped: how many are not.
+        tokens: what is left costs, metadata as the prompt shows it included.
+        risk: the estimated chance that the answer was in what is gone.
+        note: what was done, in words.
+    """
+
+    kept: int
+    dropped: int
+    tokens: int
+    risk: float
+    note: str
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name that LlamaIndex shows."""
+        return "PassagesTrimmed"
+
+
+class TopKTrimmer(BaseNodePostprocessor):
+    """Keeps the nodes, and the sentences of them, that answer the query.
+
+    Nodes come out as copies with their ids, scores, relationships and metadata, in the order asked for.
+    `metadata["thrift"]` says which spans were kept; no prompt and no embedding shows it. Tokens are counted as the
+    node's template renders it, metadata included. Nodes that are not plain text, such as images, pass as they are.
+    If anything fails, or there is no query, all nodes pass as they are.
+
+    Args:
+        max_tokens: the budget for all nodes together; None: no limit.
+        top_k: at most so many nodes; None: no limit.
+        quality_floor: keep as few tokens as keep the answer with this chance; needs a `trimmer` with a calibration.
+        order: `relevance`, `original` or `edges`.
+        trimmer: a `thrift_core` trimmer of your own settings, in place of the four above.
+        is_ranked: whether the nodes come in the retriever's order, best first.
+        metadata_mode: which metadata the prompt shows.
+        title_keys: where in the metadata a node's title may be.
+        ledger: where savings are booked.
+        model: the model that reads the nodes, to book dollars.
+        provider: who bills it.
+        is_in_cached_prefix: the same nodes stand before reused history in call after call; see `QueryTrimmer`.
+        cached_tokens_after: how many tokens of reused history stand behind them.
+        mode: `shadow` books what would be saved and cuts nothing.
+
+    Raises:
+        ConfigurationError: a setting that cannot work.
+
+    Example:
+        >>> nodes = [NodeWithScore(node=TextNode(text="Bees dance. They point to flowers.", id_="a"), score=0.9)]
+        >>> [kept] = TopKTrimmer(max_tokens=4).postprocess_nodes(nodes, query_str="Why do bees dance?")
+        >>> kept.node_id, kept.score, kept.text
+        ('a', 0.9, 'Bees dance.')
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    max_tokens: int | None = None
+    top_k: int | None = None
+    quality_floor: float | None = None
+    order: Order = "relevance"
+    trimmer: core.TopKTrimmer | None = Field(default=None, exclude=True)
+    is_ranked: bool = True
+    metadata_mode: MetadataMode = MetadataMode.LLM
+    title_keys: tuple[str, ...] = ("title",)
+    ledger: Ledger | None = Field(default=None, exclude=True)
+    model: str | None = None
+    provider: str | None = None
+    is_in_cached_prefix: bool = False
+    cached_tokens_after: int = 0
+    mode: Literal["on", "shadow"] = "on"
+    _queries: QueryTrimmer = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Make the trimmer, so that a wrong setting is told at once."""
+        super().model_post_init(context)
+        trimmer = self.trimmer
+        if trimmer is None:
+            trimmer = core.TopKTrimmer(self.max_tokens, self.top_k, quality_floor=self.quality_floor, order=self.order)
+        self._queries = QueryTrimmer(
+            trimmer,
+            self.ledger,
+            model=self.model,
+            provider=self.provider,
+            is_in_cached_prefix=self.is_in_cached_prefix,
+            cached_tokens_after=self.cached_tokens_after,
+            mode=self.mode,
+        )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name that LlamaIndex shows."""
+        return "TopKTrimmer"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        if query_bundle is None:
+            return list(nodes)
+        _dispatcher.event(
+            ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=self.top_k or len(nodes), model_name="thrift")
+        )
+        kept, trimmed = self._trimmed(nodes, query_bundle.query_str)
+        if trimmed is not None:
+            _dispatcher.event(
+                PassagesTrimmed(
+                    kept=len(trimmed.kept),
+                    dropped=len(trimmed.dropped),
+                    tokens=trimmed.tokens,
+                    risk=trimmed.risk,
+                    note=trimmed.note,
+                )
+            )
+        _dispatcher.event(ReRankEndEvent(nodes=kept))
+        return kept
+
+    async def _apostprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        return await asyncio.to_thread(self._postprocess_nodes, nodes, query_bundle)
+
+    def _trimmed(self, nodes: list[NodeWithScore], question: str) -> tuple[list[NodeWithScore], Trimmed | None]:
+        try:
+            passages = [self._passage(node, place) for place, node in enumerate(nodes)]
+        except Exception as error:  # a template that its own metadata break, for one
+            self._queries.note(error)
+            return list(nodes), None
+        trimmed = self._queries.trim(passages, question)
+        if trimmed is None:
+            return list(nodes), None
+        return [_copy(nodes[cut.index], cut) for cut in trimmed.kept], trimmed
+
+    def _passage(self, scored: NodeWithScore, place: int) -> Passage:
+        node = scored.node
+        text = _text(node)
+        rank = place + 1 if self.is_ranked else None
+        if text is None:
+            shown = node.get_content(metadata_mode=self.metadata_mode)
+            return Passage(id=node.node_id, text="", before=shown, score=scored.score, rank=rank, is_opaque=True)
+        rendered = _with_text(node, _TEXT).get_content(metadata_mode=self.metadata_mode)
+        before, _, after = rendered.partition(_TEXT)
+        title = next((node.metadata[key] for key in self.title_keys if node.metadata.get(key)), "")
+        return Passage(
+            id=node.node_id,
+            text=text,
+            title=str(title),
+            score=scored.score,
+            rank=rank,
+            source=node.ref_doc_id,
+            before=before,
+            after=after,
+        )
+
+
+def _text(node: BaseNode) -> str | None:
+    """Return the text of a node that is text and nothing else, None of any other."""
+    if isinstance(node, ImageNode | IndexNode):
+        return None
+    if isinstance(node, TextNode):
+        return node.text
+    if isinstance(node, Node) and not (node.image_resource or node.audio_resource or node.video_resource):
+        return node.text_resource.text if node.text_resource is not None else None
+    return None
+
+
+def _with_text(node: BaseNode, text: str) -> BaseNode:
+    """Return a copy of a node with another text; the node's own containers are not shared."""
+    if isinstance(node, TextNode):
+        return node.model_copy(update={"text": text})
+    resource = node.text_resource if isinstance(node, Node) else None
+    copied = MediaResource(text=text) if resource is None else resource.model_copy(update={"text": text})
+    return node.model_copy(update={"text_resource": copied})
+
+
+def _copy(scored: NodeWithScore, cut: Cut) -> NodeWithScore:
+    if cut.passage.is_opaque:
+        return scored
+    node = _with_text(scored.node, cut.text)
+    node.metadata = {**node.metadata, PROVENANCE: _provenance(cut)}
+    node.relationships = dict(node.relationships)
+    node.excluded_llm_metadata_keys = [*node.excluded_llm_metadata_keys, PROVENANCE]
+    node.excluded_embed_metadata_keys = [*node.excluded_embed_metadata_keys, PROVENANCE]
+    return NodeWithScore(node=node, score=scored.score)
+
+
+def _provenance(cut: Cut) -> dict[str, Any]:
+    return {
+        "score": cut.score,
+        "spans": [[span.start, span.end] for span in cut.spans],
+        "tokens": cut.tokens,
+        "reason": cut.reason,
+        "also": [passage.id for passage in cut.also],
+        "recall": cut.handle,
+    }
