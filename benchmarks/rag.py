@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thrift_core.retrieval.passage import Passage, Trimmed
-from thrift_core.retrieval.segmentation import segment
+from thrift_core.retrieval.segmentation import forget_segments
 from thrift_core.retrieval.trimmer import TopKTrimmer
 from thrift_core.token_counters import TiktokenCounter, default_counter
 
@@ -111,7 +111,7 @@ def _systems(kind: str, counter: TiktokenCounter) -> dict[str, System]:
 
 def _thrift(trimmer: TopKTrimmer) -> System:
     def trim(passages: Sequence[dict[str, Any]], question: str, share: float, budget: int | None) -> list[Item]:
-        segment.cache_clear()
+        forget_segments()
         trimmed: Trimmed = trimmer.trim([_passage(passage) for passage in passages], question, max_tokens=budget)
         return [(cut.id, cut.text) for cut in trimmed.kept]
 
@@ -217,7 +217,7 @@ def _speed(rows: Sequence[Row], counter: TiktokenCounter) -> Iterator[Record]:
         for share in (25, 10, 5):
             cold, warm = [], []
             for question in watched(questions, f"{size} tokens, {share} %"):
-                segment.cache_clear()
+                forget_segments()
                 for times in (cold, warm):
                     started = time.perf_counter()
                     trimmer.trim(chosen, question, max_tokens=size * share // 100)

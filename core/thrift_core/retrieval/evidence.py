@@ -11,7 +11,7 @@ from itertools import chain
 
 import numpy as np
 
-from thrift_core.retrieval.matching import Floats, Ints, Matches, match
+from thrift_core.retrieval.matching import Floats, Ints, Matches, Meanings, match
 from thrift_core.retrieval.segmentation import Segments, words
 
 # The columns of `features`; a learned weight for each stands in `weights.py`.
@@ -89,13 +89,16 @@ class Evidence:
         return result
 
 
-def gather(question: str, titles: Sequence[str], segments: Sequence[Segments]) -> Evidence:
+def gather(
+    question: str, titles: Sequence[str], segments: Sequence[Segments], meanings: Meanings | None = None
+) -> Evidence:
     """Count the question's words in every sentence and title.
 
     Args:
         question: what is asked.
         titles: the title of each passage, empty for none.
         segments: the passages, taken apart.
+        meanings: also counts words of like meaning; None: spelling alone.
     """
     title_words = [words(title) for title in titles]
     sentences = [sentence for passage in segments for sentence in passage.words]
@@ -104,7 +107,7 @@ def gather(question: str, titles: Sequence[str], segments: Sequence[Segments]) -
     )
     for number, word in enumerate(vocabulary):
         vocabulary[word] = number
-    matches = match(words(question), vocabulary)
+    matches = match(words(question), vocabulary, meanings)
     lengths = np.array([len(sentence) for sentence in sentences], dtype=np.float64)
     tokens = np.fromiter(map(vocabulary.__getitem__, chain.from_iterable(sentences)), dtype=np.int64)
     token_sentence = np.repeat(np.arange(len(sentences)), lengths.astype(np.int64))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ _SHORTEST = 4
 # What share of the longer word's letters must be common to both, and what an inflected match counts.
 _LEAST_ALIKE = 0.6
 _INFLECTED = 0.8
+# How near the meanings of two words must be, and what a word of the same meaning counts.
+_LEAST_NEAR = 0.4
+_SYNONYM = 0.8
 # Numbers are the same or they are not.
 _DIGIT = re.compile(r"\d")
 
@@ -43,14 +47,30 @@ class Matches:
     weight: Floats
 
 
-def match(question: Sequence[str], vocabulary: Mapping[str, int]) -> Matches:
-    """Match the question's words against a vocabulary of normalised words, numbered from 0."""
+class Meanings(Protocol):
+    """Says how near the meanings of words are."""
+
+    def likeness(self, words: Sequence[str], terms: Sequence[str]) -> Floats:
+        """Return the cosine of each word with each term: one row a word, 0 where either is unknown."""
+        ...
+
+
+def match(question: Sequence[str], vocabulary: Mapping[str, int], meanings: Meanings | None = None) -> Matches:
+    """Match the question's words against a vocabulary of normalised words, numbered from 0.
+
+    Args:
+        question: the question's words.
+        vocabulary: the passages' words.
+        meanings: also matches words of like meaning; None: spelling alone.
+    """
     numbers: dict[str, int] = {}
     sequence = tuple(numbers.setdefault(word, len(numbers)) for word in question)
     terms = tuple(numbers)
     term = np.full(len(vocabulary), -1, dtype=np.int64)
     weight = np.zeros(len(vocabulary))
     _match_alike(terms, vocabulary, term, weight)
+    if meanings is not None and terms and vocabulary:
+        _match_meanings(terms, vocabulary, meanings, term, weight)
     for index, word in enumerate(terms):
         place = vocabulary.get(word)
         if place is not None:
@@ -80,6 +100,17 @@ def _match_alike(terms: Sequence[str], vocabulary: Mapping[str, int], term: Ints
         value = np.minimum(alike, 1.0) * _INFLECTED
         better = value > weight
         term[better], weight[better] = index, value[better]
+
+
+def _match_meanings(
+    terms: Sequence[str], vocabulary: Mapping[str, int], meanings: Meanings, term: Ints, weight: Floats
+) -> None:
+    cosines = meanings.likeness(list(vocabulary), terms)
+    nearest = cosines.argmax(axis=1)
+    nearness = cosines[np.arange(len(cosines)), nearest]
+    value = np.where(nearness >= _LEAST_NEAR, nearness * _SYNONYM, 0.0)
+    better = value > weight
+    term[better], weight[better] = nearest[better], value[better]
 
 
 def _places(text: str, piece: str) -> list[int]:

@@ -14,7 +14,7 @@ import numpy as np
 from thrift_core.retrieval import weights as learned
 from thrift_core.retrieval.bridges import linked_worth
 from thrift_core.retrieval.evidence import Evidence, features, gather, importance
-from thrift_core.retrieval.matching import Floats
+from thrift_core.retrieval.matching import Floats, Meanings
 from thrift_core.retrieval.passage import Passage
 from thrift_core.retrieval.segmentation import Segments
 from thrift_core.retrieval.transcript import is_transcript, topic_scores
@@ -56,6 +56,7 @@ def relevance(
     *,
     rarity: Callable[[str], float],
     model_scores: Sequence[float] | None = None,
+    meanings: Meanings | None = None,
 ) -> Relevance:
     """Return how relevant the passages and their sentences are to a question.
 
@@ -65,8 +66,9 @@ def relevance(
         question: what is asked.
         rarity: how rare a word is outside the passages.
         model_scores: what the user's own model says about each passage, if one was asked.
+        meanings: also matches words of like meaning; None: spelling alone.
     """
-    evidence = gather(question, [passage.title for passage in passages], segments)
+    evidence = gather(question, [passage.title for passage in passages], segments, meanings)
     weights = importance(evidence, rarity)
     prior = _prior(passages) + _standardised(model_scores, len(passages)) * _SCORER_WEIGHT
     sizes = np.array([end - start for passage in segments for start, end in passage.spans], dtype=np.float64)

@@ -16,6 +16,7 @@ from itertools import pairwise
 
 # A longer stretch without an end mark is a table, a log or a script that marks none; it is cut where it can be.
 MAX_SENTENCE = 600
+_LONGEST_REMEMBERED = 20_000
 # Longer runs of letters are no words; they are cut so that nothing is quadratic in their length.
 _MAX_WORD = 64
 _ASCII_WORD = re.compile(rf"\w{{1,{_MAX_WORD}}}", re.ASCII)
@@ -34,11 +35,22 @@ class Segments:
     words: tuple[tuple[str, ...], ...]
 
 
-@lru_cache(maxsize=4096)
 def segment(text: str) -> Segments:
-    """Return the sentences and words of a text; remembered, for passages come back."""
+    """Return the sentences and words of a text; those of a text of usual length are remembered, for passages return."""
+    return _remembered(text) if len(text) <= _LONGEST_REMEMBERED else _segmented(text)
+
+
+def forget_segments() -> None:
+    """Forget all texts, to measure what a new one costs."""
+    _remembered.cache_clear()
+
+
+def _segmented(text: str) -> Segments:
     spans = tuple(sentences(text))
     return Segments(spans, tuple(tuple(words(text[start:end])) for start, end in spans))
+
+
+_remembered = lru_cache(maxsize=4096)(_segmented)
 
 
 def sentences(text: str) -> list[tuple[int, int]]:

@@ -40,6 +40,7 @@ class Packer:
         max_tokens: the budget for all of it, overheads and separators included; None: no limit.
         separator: what stands between passages in the prompt.
         gap: what stands where something was cut.
+        counted: tokens of texts that were counted already; what is counted here is added.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Packer:
         max_tokens: int | None,
         separator: str = SEPARATOR,
         gap: str = GAP,
+        counted: dict[str, int] | None = None,
     ) -> None:
         self._passages = passages
         self._segments = segments
@@ -63,22 +65,36 @@ class Packer:
         self._chosen: dict[int, Chosen] = {}
         self._added: list[tuple[int, int]] = []
         self._said: set[tuple[str, ...]] = set()
-        self._counted: dict[str, int] = {}
+        self._counted = {} if counted is None else counted
         self._estimate = 0
 
-    def keep_whole(self, index: int, *, is_estimate: bool = False) -> None:
-        """Keep a whole passage whatever it costs; with `is_estimate`, leave counting for later."""
+    def fix(self, index: int) -> None:
+        """Keep a whole passage whatever it costs."""
         self._chosen[index] = Chosen({_WHOLE: (0, len(self._passages[index].text))})
-        if not is_estimate:
-            self._estimate = self.tokens()
+        self._estimate = self.tokens()
 
-    def pack_whole(self, order: Iterable[int], max_tokens: int | None) -> None:
-        """Choose whole passages in an order, each if it fits."""
+    def take_all(self, order: Sequence[int]) -> bool:
+        """Choose all these whole passages if they fit in this order; else choose nothing and return False."""
+        size = sum(len(self._passages[index].text) for index in order)
+        if self._max_tokens is not None and size > _MOST_CHARACTERS * self._max_tokens:
+            return False
         for index in order:
-            self.keep_whole(index)
-            if max_tokens is not None and self._estimate > max_tokens:
-                del self._chosen[index]
-                self._estimate = self.tokens()
+            if index not in self._chosen:
+                self._choose(index, _WHOLE, (0, len(self._passages[index].text)), 0)
+        if self._max_tokens is None or self._cost_of(order) <= self._max_tokens:
+            return True
+        while self._added:
+            self._take_back()
+        return False
+
+    def pack_whole(self, order: Sequence[int]) -> None:
+        """Choose whole passages in an order, each if it fits; twice, for the exact count may leave more room."""
+        for _ in range(2):
+            for index in order:
+                whole = (0, len(self._passages[index].text))
+                if index not in self._chosen and (cost := self._cost(index, whole)) <= self._room():
+                    self._choose(index, _WHOLE, whole, cost)
+            self._shed()
 
     def pack(self, order: Iterable[tuple[int, int]], *, clip: bool = True) -> None:
         """Choose sentences (passage, sentence number) in an order, each if it fits; then use what is left.
@@ -94,8 +110,8 @@ class Packer:
                 break
         if self._max_tokens is not None and clip:
             self._clip(waiting)
-            self._pass(waiting)
             self._shed()
+            self._pass(waiting)
 
     def settle(self, texts: Sequence[int]) -> int:
         """Return what the chosen texts cost in their final order; what was chosen last goes while it is too much.
@@ -112,6 +128,11 @@ class Packer:
     def texts(self) -> dict[int, tuple[str, tuple[tuple[int, int], ...]]]:
         """Return what is kept of each passage: its text and where that stands, by the passage's index."""
         return {index: self._text(index) for index in self._chosen}
+
+    @property
+    def size(self) -> int:
+        """How many sentences are chosen."""
+        return len(self._added)
 
     def tokens(self) -> int:
         """Return what all that is chosen costs, by exact count."""
@@ -162,9 +183,12 @@ class Packer:
         return sys.maxsize if self._max_tokens is None else self._max_tokens - self._estimate
 
     def _add(self, index: int, number: int, span: tuple[int, int], cost: int) -> None:
+        self._choose(index, number, span, cost)
+        self._said.add(self._segments[index].words[number])
+
+    def _choose(self, index: int, number: int, span: tuple[int, int], cost: int) -> None:
         self._chosen.setdefault(index, Chosen()).spans[number] = span
         self._added.append((index, number))
-        self._said.add(self._segments[index].words[number])
         self._estimate += cost
 
     def _cost(self, index: int, span: tuple[int, int]) -> int:
@@ -180,6 +204,7 @@ class Packer:
         self._estimate = self.tokens()
         while self._max_tokens is not None and self._estimate > self._max_tokens and self._added:
             self._take_back()
+            self._estimate = self.tokens()
 
     def _take_back(self) -> None:
         index, number = self._added.pop()
@@ -187,7 +212,6 @@ class Packer:
         del chosen[number]
         if not chosen:
             del self._chosen[index]
-        self._estimate = self.tokens()
 
     def _clip(self, waiting: Sequence[tuple[int, int]]) -> None:
         """Fill the room that is left with clauses of the best sentence that is too long for it."""
@@ -200,7 +224,6 @@ class Packer:
             span = self._clipped(index, number, room)
             if span is not None:
                 self._add(index, number, span, self._cost(index, span))
-                self._shed()
 
     def _clipped(self, index: int, number: int, room: int) -> tuple[int, int] | None:
         """Return the first clauses of a sentence that fit; if nothing was chosen yet, as many words as fit."""

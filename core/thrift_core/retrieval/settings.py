@@ -72,6 +72,7 @@ class Settings:
     gap: str
     order: Order = "relevance"
     cut_sentences: bool = True
+    match_meanings: bool = True
     merge_duplicates: bool = True
     scorer: PassageScorer | None = None
     calibration: Calibration | None = None

@@ -30,6 +30,8 @@ class TopKTrimmer:
         order: of what is kept: `relevance`, `original`, or `edges` (the most relevant first and last, because models
             overlook the middle: Liu et al. 2023, "Lost in the Middle").
         cut_sentences: cut inside passages; False: whole passages only.
+        match_meanings: let words of like meaning count for the question's words, by the word vectors that thrift
+            ships (English); False: spelling alone.
         merge_duplicates: collapse passages that say nearly the same into one that names the others.
         counter: what counts tokens; None: the default of `thrift_core`.
         corpus: how rare words are in the user's own documents; None: in general.
@@ -59,6 +61,7 @@ class TopKTrimmer:
         quality_floor: float | None = None,
         order: Order = "relevance",
         cut_sentences: bool = True,
+        match_meanings: bool = True,
         merge_duplicates: bool = True,
         counter: TokenCounter | None = None,
         corpus: CorpusRarity | None = None,
@@ -78,6 +81,7 @@ class TopKTrimmer:
             counter=counter if counter is not None else default_counter(),
             order=order,
             cut_sentences=cut_sentences,
+            match_meanings=match_meanings,
             merge_duplicates=merge_duplicates,
             rarity=corpus.of if corpus is not None else tokenizer_rarity,
             scorer=scorer,

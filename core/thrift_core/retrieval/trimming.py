@@ -15,9 +15,11 @@ from thrift_core.retrieval.relevance import Relevance, relevance
 from thrift_core.retrieval.segmentation import Segments, segment
 from thrift_core.retrieval.selection import Packer
 from thrift_core.retrieval.settings import Limits, Order, Settings
+from thrift_core.retrieval.word_vectors import shipped_vectors
 
-# A text of more characters than this for each token of the budget is not even counted: it does not fit.
-_MOST_CHARACTERS_PER_TOKEN = 12
+# Where at most so many sentences fit, packings that begin with each of so many of the likeliest are tried.
+_FEW = 12
+_TRIED = 3
 
 
 class Trimming:
@@ -32,6 +34,7 @@ class Trimming:
 
     def __init__(self, settings: Settings, limits: Limits, passages: Sequence[Passage], question: str) -> None:
         self._settings, self._limits, self._passages = settings, limits, passages
+        self._counted: dict[str, int] = {}
         self._segments = [segment(passage.text) for passage in passages]
         self._relevance = _relevance(settings, passages, self._segments, question)
         self._twins = _twins(settings, passages, self._relevance)
@@ -41,28 +44,33 @@ class Trimming:
 
     def result(self) -> Trimmed:
         """Choose, and say what became of every passage."""
-        packer = self._packer()
         candidates = self._candidates()
-        for index in candidates:
-            if self._passages[index].is_opaque:
-                packer.keep_whole(index)
-        if self._all_fit(candidates):
-            for index in candidates:
-                packer.keep_whole(index, is_estimate=True)
-            note = "nothing had to be cut"
-        else:
-            note = self._choose(packer, candidates)
-        return self._told(packer, note)
+        packer = self._packer(candidates)
+        if self._threshold() is None and packer.take_all(_ordered(candidates, self._settings.order)):
+            return self._told(packer, "nothing had to be cut")
+        if not self._settings.cut_sentences:
+            packer.pack_whole([index for index in candidates if not self._passages[index].is_opaque])
+            return self._told(packer, "whole passages were chosen")
+        if self._threshold() is not None:
+            packer.pack(self._sentences(candidates), clip=False)
+            floor = self._limits.quality_floor
+            return self._told(packer, f"sentences were chosen until the answer is in by {floor:.0%}")
+        return self._told(self._best_packed(packer, candidates), "sentences were chosen")
 
-    def _packer(self) -> Packer:
-        return Packer(
+    def _packer(self, candidates: Sequence[int]) -> Packer:
+        packer = Packer(
             self._passages,
             self._segments,
             self._settings.counter,
             max_tokens=self._limits.max_tokens,
             separator=self._settings.separator,
             gap=self._settings.gap,
+            counted=self._counted,
         )
+        for index in candidates:
+            if self._passages[index].is_opaque:
+                packer.fix(index)
+        return packer
 
     def _candidates(self) -> list[int]:
         """Return the passages that may be kept, the most relevant first."""
@@ -77,40 +85,44 @@ class Trimming:
         floor, calibration = self._limits.quality_floor, self._settings.calibration
         return calibration.threshold(floor) if floor is not None and calibration is not None else None
 
-    def _all_fit(self, candidates: Sequence[int]) -> bool:
-        if self._threshold() is not None:
-            return False
-        if self._limits.max_tokens is None:
-            return True
-        if (
-            sum(len(self._passages[index].text) for index in candidates)
-            > _MOST_CHARACTERS_PER_TOKEN * self._limits.max_tokens
-        ):
-            return False
-        trial = self._packer()
-        for index in candidates:
-            trial.keep_whole(index, is_estimate=True)
-        return trial.tokens() <= self._limits.max_tokens
-
-    def _choose(self, packer: Packer, candidates: Sequence[int]) -> str:
+    def _sentences(self, candidates: Sequence[int]) -> list[tuple[int, int]]:
+        """Return the sentences that may be kept, best worth first, down to the quality floor if there is one."""
         allowed = {index for index in candidates if not self._passages[index].is_opaque}
-        owner, place = self._relevance.evidence.owner, self._relevance.evidence.place
-        if not self._settings.cut_sentences:
-            packer.pack_whole([index for index in candidates if index in allowed], self._limits.max_tokens)
-            return "whole passages were chosen"
+        owner, place = self._relevance.evidence.owner.tolist(), self._relevance.evidence.place.tolist()
         threshold = self._threshold()
-        order: list[tuple[int, int]] = []
+        found: list[tuple[int, int]] = []
         reached = 0.0
         for sentence in self._relevance.order:
-            if int(owner[sentence]) in allowed:
-                order.append((int(owner[sentence]), int(place[sentence])))
+            if owner[sentence] in allowed:
+                found.append((owner[sentence], place[sentence]))
             reached += float(self._relevance.chances[sentence])
             if threshold is not None and reached >= threshold:
                 break
-        packer.pack(order, clip=threshold is None)
-        if threshold is not None:
-            return f"sentences were chosen until the answer is in by {self._limits.quality_floor:.0%}"
-        return "sentences were chosen"
+        return found
+
+    def _best_packed(self, packer: Packer, candidates: Sequence[int]) -> Packer:
+        """Pack the sentences under the budget so that the chance to keep the answer is as large as may be.
+
+        What is worth most for its tokens first is nearly the best where many sentences fit (Dantzig 1957). Where few
+        do, a short sentence may keep out a better one, so packings that begin with one of the likeliest are tried too.
+        """
+        order = self._sentences(candidates)
+        packer.pack(order)
+        if packer.size > _FEW:
+            return packer
+        likeliest = sorted(order, key=lambda sentence: -self._sentence_chance(*sentence))[:_TRIED]
+        packings = [packer]
+        for first in likeliest:
+            other = self._packer(candidates)
+            other.pack([first, *order])
+            packings.append(other)
+        return max(packings, key=self._kept_chance)
+
+    def _kept_chance(self, packer: Packer) -> float:
+        return round(sum(self._chance(i, *span) for i, (_, spans) in packer.texts().items() for span in spans), 9)
+
+    def _sentence_chance(self, index: int, number: int) -> float:
+        return float(self._relevance.chances[np.searchsorted(self._relevance.evidence.owner, index) + number])
 
     def _told(self, packer: Packer, note: str) -> Trimmed:
         ranking = self._relevance.ranking
@@ -201,8 +213,9 @@ def _relevance(
     settings: Settings, passages: Sequence[Passage], segments: Sequence[Segments], question: str
 ) -> Relevance:
     scorer = settings.scorer
+    meanings = shipped_vectors() if settings.match_meanings else None
     scores = None if scorer is None else scorer.score(question, [passage.text for passage in passages])
-    return relevance(passages, segments, question, rarity=settings.rarity, model_scores=scores)
+    return relevance(passages, segments, question, rarity=settings.rarity, model_scores=scores, meanings=meanings)
 
 
 def _twins(settings: Settings, passages: Sequence[Passage], found: Relevance) -> dict[int, int]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from thrift_core.trajectory.entry import Entry
 from thrift_core.trajectory.facts import ledger
-from thrift_core.trajectory.recall_store import HANDLE_LENGTH
 from thrift_core.trajectory.results import MARK
 from thrift_core.trajectory.words import argument_words, naming_words
 
@@ -38,8 +37,12 @@ def write(thread: Thread, start: int, stop: int) -> str:
     span = thread.entries[start:stop]
     known: set[str] = set()
 
+    @cache
+    def is_visible(word: str) -> bool:
+        return thread.is_visible(word, start, stop)
+
     def is_seen(word: str) -> bool:
-        return word in known or thread.is_visible(word, start, stop)
+        return word in known or is_visible(word)
 
     lines = [line for entry in span if (line := _line(entry, is_seen, known))]
     return f"{_head(thread.keep(transcript(span)))}\n" + "\n".join(lines)
@@ -48,15 +51,12 @@ def write(thread: Thread, start: int, stop: int) -> str:
 def merge_old(thread: Thread, before: int) -> None:
     """Merge older blocks into one that keeps what users and calls named, if that pays; `before` is the newest block."""
     old = thread.blocks[: max(0, len(thread.blocks) - _KEPT_YOUNG)]
-    if len(old) < _MERGED_AT_ONCE:
+    # The handle is a hash of all that the blocks stand for, so it is worked out only where a merge may pay.
+    if len(old) < _MERGED_AT_ONCE or not _merge_pays(thread, old, before, 0):
         return
     texts = [thread.entries[index].text for index in old]
     words = dict.fromkeys(word for text in texts for word in _lasting_words(thread, text))
     names = " ".join(_within_last(list(words), _OLD_CHARACTERS))
-    least = thread.count(f"{_head('0' * HANDLE_LENGTH)}\n{_LASTING}{names}") - HANDLE_LENGTH
-    # The handle is a hash of all that the blocks stand for, so it is worked out only where a merge may pay.
-    if not _merge_pays(thread, old, before, least):
-        return
     whole = "\n".join(thread.recall(match[1]) for text in texts if (match := _HANDLE.search(text)))
     merged = f"{_head(thread.keep(whole))}\n{_LASTING}{names}"
     if not _merge_pays(thread, old, before, thread.count(merged)):

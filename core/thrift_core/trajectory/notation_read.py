@@ -13,6 +13,7 @@ from thrift_core.trajectory.shapes import LEAF, MAP_KEY, Json, Leaf, Record, Sha
 _SPACE = re.compile(r"\s*")
 _WORD = re.compile(r"-?[A-Za-z0-9][\w.@:/+%,?'-]*", re.ASCII)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_JSON_STARTS = frozenset("-0123456789tfn")
 _JSON_WORD = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?\Z|true\Z|false\Z|null\Z")
 
 
@@ -36,11 +37,14 @@ class Reader:
 
     def value(self) -> Json:
         """Read a value that carries its own keys and columns."""
-        if self._accept("{"):
+        opening = self._next()
+        if opening == "{":
+            self._at += 1
             if self._accept("#"):
                 return self._table("map", "}")
             return self.fields("}")
-        if self._accept("["):
+        if opening == "[":
+            self._at += 1
             if self._accept("##"):
                 return self._table("groups", "]")
             if self._accept("#"):
@@ -167,27 +171,33 @@ class Reader:
     def _row(self, width: int, above: Sequence[Cell] | None, by_first: dict[str, list[Cell]]) -> list[Cell]:
         cells: list[Cell] = []
         for column in range(width):
-            if self._accept(DITTO):
+            symbol = self._next()
+            if symbol == DITTO:
+                self._at += 1
                 if column == 0 and self._at < len(self._text) and self._text[self._at].isalnum():
                     return by_first[self._key()]
                 if above is None:
                     raise NotationError("nothing stands above")
                 cells.append(above[column])
+            elif symbol == MISSING:
+                self._at += 1
+                cells.append(ABSENT)
             else:
-                cells.append(ABSENT if self._accept(MISSING) else self.value())
+                cells.append(self.value())
         if cells and isinstance(cells[0], str):
             by_first[cells[0]] = cells
         return cells
 
     def _scalar(self) -> Json:
-        self._skip_space()
-        if match := _QUOTED.match(self._text, self._at):
-            self._at = match.end()
-            return cast("str", json.loads(match.group(), strict=False))
-        if match := _WORD.match(self._text, self._at):
+        if self._next() == '"':
+            if match := _QUOTED.match(self._text, self._at):
+                self._at = match.end()
+                return cast("str", json.loads(match.group(), strict=False))
+        elif match := _WORD.match(self._text, self._at):
             self._at = match.end()
             word = match.group()
-            return cast("Json", json.loads(word)) if _JSON_WORD.match(word) else word
+            # Most words begin as no number, truth value or null does.
+            return cast("Json", json.loads(word)) if word[0] in _JSON_STARTS and _JSON_WORD.match(word) else word
         raise NotationError(f"no value at {self._at}")
 
     def _key(self) -> str:
@@ -216,6 +226,11 @@ class Reader:
     def _expect(self, symbol: str) -> None:
         if not self._accept(symbol):
             raise NotationError(f"no {symbol} at {self._at}")
+
+    def _next(self) -> str:
+        """Return the character that comes next, blanks skipped; empty at the end."""
+        self._skip_space()
+        return self._text[self._at : self._at + 1]
 
     def _skip_space(self) -> None:
         if self._text[self._at : self._at + 1].isspace():

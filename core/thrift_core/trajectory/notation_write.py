@@ -22,13 +22,25 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from thrift_core.trajectory.shapes import LEAF, MAP_KEY, Json, Leaf, Record, Shape, Table, fits, rows_of, shape_of
+from thrift_core.trajectory.shapes import (
+    LEAF,
+    MAP_KEY,
+    Json,
+    Leaf,
+    Record,
+    Shape,
+    Table,
+    fits,
+    is_map,
+    rows_of,
+    shape_of,
+)
 
 DITTO = "^"
 MISSING = "_"
 MISFIT = "!"
-_BARE = re.compile(r"[A-Za-z0-9][\w.@:/+%,?'-]*\Z", re.ASCII)
-_LOOKS_LIKE_JSON = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?\Z|true\Z|false\Z|null\Z")
+# One word, but not one that JSON would read as a number, a truth value or nothing.
+_BARE = re.compile(r"(?!(?:\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)\Z)[A-Za-z0-9][\w.@:/+%,?'-]*\Z", re.ASCII)
 # A ditto costs one token; so does a short word or number.
 _DITTO_PAYS_FROM = 4
 _quoted = json.JSONEncoder(ensure_ascii=False).encode
@@ -44,22 +56,22 @@ Cell = Json | Absent
 
 def word(text: str) -> str:
     """Return a string or key as a bare word where that reads back as the same string, else in JSON quotes."""
-    if _BARE.match(text) and not _LOOKS_LIKE_JSON.match(text):
-        return text
-    return _quoted(text)
+    return text if _BARE.match(text) else _quoted(text)
 
 
 def write_value(value: Json) -> str:
     """Return a value with its own keys and columns, in need of nothing around it."""
     if isinstance(value, str):
         return word(value)
-    if isinstance(value, dict | list) and value:
+    if isinstance(value, dict) and value:
+        if is_map(value):
+            return _table_with_header(value, cast("Table", shape_of(value)))
+        return "{" + write_fields(value) + "}"
+    if isinstance(value, list) and value:
         shape = shape_of(value)
         if isinstance(shape, Table):
             return _table_with_header(value, shape)
-        if isinstance(value, dict):
-            return "{" + write_fields(value) + "}"
-        return "[" + " ".join(write_value(item) for item in value) + "]"
+        return "[" + " ".join(map(write_value, value)) + "]"
     # A whole number is what JSON says most often, and an encoder takes its time to begin.
     return str(value) if type(value) is int else json.dumps(value)
 

@@ -24,7 +24,7 @@ from typing import Any, cast
 from thrift_core.trajectory.line_runs import LineIndex, names_in
 from thrift_core.trajectory.notation_read import Reader
 from thrift_core.trajectory.notation_write import same, write_body, write_changes, write_fields, write_value
-from thrift_core.trajectory.shapes import Json, Shape, Table, shape_of
+from thrift_core.trajectory.shapes import Json, Shape, is_map, shape_of
 
 MARK = "§"
 LEGENDS = {
@@ -291,7 +291,7 @@ def _shape(text: str) -> Shape:
 @lru_cache(maxsize=_TEXTS_KNOWN)
 def _whole(text: str) -> str:
     value = parse(text)
-    if isinstance(value, dict) and not isinstance(_shape(text), Table):
+    if isinstance(value, dict) and not is_map(value):
         return write_fields(value)
     return write_value(value)
 

@@ -47,7 +47,7 @@ MAP_KEY = "*"
 def shape_of(value: Json) -> Shape:
     """Return the shape that a value is best written in."""
     if isinstance(value, dict):
-        if value and _is_map(value):
+        if is_map(value):
             return Table(_row_shape([cast("dict[str, Json]", row) for row in value.values()]), "map")
         return Record(tuple((key, shape_of(item)) for key, item in value.items())) if value else LEAF
     if isinstance(value, list) and value:
@@ -130,11 +130,11 @@ def _cell_shape(cells: Sequence[Json]) -> Shape:
     return Record(tuple((key, _cell_shape([item[key] for item in objects])) for key in objects[0]))
 
 
-def _is_map(value: Mapping[str, Json]) -> bool:
+def is_map(value: Mapping[str, Json]) -> bool:
     """Say whether an object's keys are data: its values are objects that share keys, and its keys carry digits."""
-    rows = list(value.values())
-    if len(rows) < 2 or not all(isinstance(row, dict) and row for row in rows):
+    if len(value) < 2 or not all(isinstance(row, dict) and row for row in value.values()):
         return False
+    rows = list(value.values())
     shared = set(cast("dict[str, Json]", rows[0]))
     for row in rows[1:]:
         shared &= set(cast("dict[str, Json]", row))

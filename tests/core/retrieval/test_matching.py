@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from thrift_core.retrieval.matching import match
 from thrift_core.retrieval.segmentation import words
+from thrift_core.retrieval.word_vectors import WordVectors, shipped_vectors
 
 
 def _weight(asked: str, said: str) -> float:
@@ -38,3 +39,26 @@ def test_an_equal_word_wins_over_an_alike_one() -> None:
 def test_nothing_matches_nothing() -> None:
     assert match([], {"word": 0}).term.tolist() == [-1]
     assert np.array_equal(match(["word"], {}).term, np.zeros(0))
+
+
+def _vectors() -> WordVectors:
+    rows = np.array([[90, 0], [80, 20], [0, 90], [90, 1]], dtype=np.int8)
+    return WordVectors(["doctor", "physician", "bread", "dr"], rows)
+
+
+def test_a_word_of_like_meaning_matches_less_than_an_equal_one() -> None:
+    found = match(["doctor"], {"physician": 0, "bread": 1, "doctor": 2}, _vectors())
+    assert found.term.tolist() == [0, -1, 0]
+    assert 0 < found.weight[0] < found.weight[2] == 1.0
+
+
+def test_of_words_that_the_vectors_do_not_hold_nothing_is_guessed() -> None:
+    assert not _vectors().likeness(["врач", "dr", "unheard"], ["doctor"]).any()
+    assert _vectors().likeness([], []).shape == (0, 0)
+
+
+def test_the_vectors_that_ship_know_synonyms() -> None:
+    vectors = shipped_vectors()
+    assert vectors is not None
+    near, far = vectors.likeness(["physician", "bread"], ["doctor"])[:, 0]
+    assert near > 0.4 > far

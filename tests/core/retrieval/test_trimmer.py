@@ -1,5 +1,7 @@
 import asyncio
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 
@@ -10,7 +12,6 @@ from thrift_core.errors import ConfigurationError
 from thrift_core.retrieval.passage import Passage, Trimmed
 from thrift_core.retrieval.rarity import CorpusRarity
 from thrift_core.retrieval.scorers import EmbeddingScorer
-from thrift_core.retrieval.segmentation import segment
 from thrift_core.retrieval.settings import ORDERS, Order
 from thrift_core.retrieval.trimmer import TopKTrimmer
 from thrift_core.token_counters import EstimatedCounter, TokenCounter, default_counter
@@ -332,7 +333,6 @@ def test_an_enormous_passage_is_cut() -> None:
     trimmed = TopKTrimmer(max_tokens=100).trim([enormous, *ZOO], QUESTION)
     assert trimmed.tokens <= 100
     assert "The bee dances for joy." in trimmed.text
-    segment.cache_clear()
 
 
 def test_many_passages_are_cut() -> None:
@@ -374,6 +374,11 @@ def test_a_call_may_name_other_limits() -> None:
     assert trimmer.trim(ZOO, QUESTION, max_tokens=1000).dropped == ()
     with pytest.raises(ConfigurationError, match="max_tokens"):
         trimmer.trim(ZOO, QUESTION, max_tokens=-3)
+
+
+def test_importing_brings_neither_numpy_nor_regex() -> None:
+    code = "import sys, thrift_core.retrieval; print(sorted({'numpy', 'regex', 'tiktoken'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 COUNTERS: tuple[TokenCounter, ...] = (Characters(), Blocks(), EstimatedCounter(), default_counter())
