@@ -50,7 +50,7 @@ Both = tuple[Callable[[str, str], object], Callable[[str], Any]]
 
 
 def _embed(text: str) -> list[float]:
-    from thrift_core.caching.semantic.static_embedder import shipped_embedder
+    from thrift_core.embedding.static_embedder import shipped_embedder
 
     return [float(value) for value in shipped_embedder().embed([text])[0]]
 

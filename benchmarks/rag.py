@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from thrift_core.retrieval.passage import Passage, Trimmed
-from thrift_core.retrieval.segmentation import forget_segments
+from thrift_core.relevance.passage import Passage, Trimmed
+from thrift_core.relevance.segmentation import forget_segments
 from thrift_core.retrieval.trimmer import TopKTrimmer
 from thrift_core.token_counters import TiktokenCounter, default_counter
 

@@ -15,8 +15,8 @@ from functools import lru_cache
 
 from thrift_core.messages import Message, apply_edits
 from thrift_core.prices import Pricing
+from thrift_core.recall.tool import recall_schema
 from thrift_core.tokens import TokenCounter, default_counter
-from thrift_core.trajectory.recall_tool import recall_schema
 from thrift_core.trajectory.summarizer import SummarizerMode, TrajectorySummarizer
 
 from benchmarks.records import Options, Record, percent, stem, watched

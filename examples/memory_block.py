@@ -23,10 +23,10 @@ from llamaindex_thrift.demo.parcels_brain import parcels_brain
 from llamaindex_thrift.view import message_view
 from pydantic import Field, PrivateAttr
 from thrift_core.demo.rates import RATES
+from thrift_core.recall.store import MemoryRecallStore, RecallStore
+from thrift_core.recall.tool import recall
 from thrift_core.testing import LocalProvider
 from thrift_core.trajectory.facts import ledger
-from thrift_core.trajectory.recall_store import MemoryRecallStore, RecallStore
-from thrift_core.trajectory.recall_tool import recall
 
 SHORT_TERM_TOKENS = 6_000
 

@@ -17,16 +17,17 @@ from thrift_core.errors import (
     RunawayStopped,
     ThriftError,
 )
+from thrift_core.levers import Shadow
 from thrift_core.prices import PriceBook
-from thrift_core.thrift import Shadow, Thrift
+from thrift_core.thrift import Thrift
 from thrift_core.tokens import TokenCounter
 
 if TYPE_CHECKING:
     from thrift_core.caching.planner import PromptCachePlanner
     from thrift_core.caching.semantic import CacheKey, Hit, MemoryStore, RedisStore, SemanticCache, SQLiteStore
     from thrift_core.otel import OpenTelemetryExporter
+    from thrift_core.recall.store import MemoryRecallStore, SQLiteRecallStore
     from thrift_core.retrieval import Passage, TopKTrimmer, Trimmed
-    from thrift_core.trajectory.recall_store import MemoryRecallStore, SQLiteRecallStore
     from thrift_core.trajectory.summarizer import TrajectorySummarizer
 
 __all__ = [
@@ -70,13 +71,13 @@ __all__ = [
 _LAZY = {
     "CacheKey": "thrift_core.caching.semantic",
     "Hit": "thrift_core.caching.semantic",
-    "MemoryRecallStore": "thrift_core.trajectory.recall_store",
+    "MemoryRecallStore": "thrift_core.recall.store",
     "MemoryStore": "thrift_core.caching.semantic",
     "OpenTelemetryExporter": "thrift_core.otel",
     "Passage": "thrift_core.retrieval",
     "PromptCachePlanner": "thrift_core.caching.planner",
     "RedisStore": "thrift_core.caching.semantic",
-    "SQLiteRecallStore": "thrift_core.trajectory.recall_store",
+    "SQLiteRecallStore": "thrift_core.recall.store",
     "SQLiteStore": "thrift_core.caching.semantic",
     "SemanticCache": "thrift_core.caching.semantic",
     "TopKTrimmer": "thrift_core.retrieval",

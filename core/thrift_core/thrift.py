@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from thrift_core.accounting.attribution import current_attribution
 from thrift_core.accounting.call import Saving
@@ -14,163 +13,32 @@ from thrift_core.accounting.ledger import Ledger
 from thrift_core.accounting.usage import Usage
 from thrift_core.errors import ConfigurationError
 from thrift_core.guard import Guard
-from thrift_core.messages import AppendBlock, Edit, Message, ReplaceText, Request, apply_edits
+from thrift_core.levers import (
+    LEVER_ORDER,
+    CanonicalLever,
+    Lever,
+    LeverName,
+    Mode,
+    ObservingLever,
+    PreparedLever,
+    Setting,
+    Shadow,
+    StoringLever,
+    ToolLever,
+)
+from thrift_core.messages import Request
+from thrift_core.plan import Plan, Step, decided
 from thrift_core.prices import Pricing, Unpriced
 
 if TYPE_CHECKING:
-    from thrift_core.caching.advice import CacheAdvice
-    from thrift_core.trajectory.recall_store import RecallStore
+    from thrift_core.caching.semantic.cache import SemanticCache
+    from thrift_core.recall.store import RecallStore
     from thrift_core.trajectory.summarizer import SummarizerMode
 
-Mode = Literal["on", "shadow", "off"]
-LeverName = Literal["compressor", "summarizer", "planner"]
+T = TypeVar("T")
 # Loading a token encoding takes a second on a busy machine. A first request that went without the levers would be
 # changed, and its cached prefix lost, at the second.
 _PREPARING_SECONDS = 30.0
-# The order is part of the design: new content is shortened first, then history, and breakpoints are placed on what is
-# really sent.
-LEVER_ORDER: tuple[LeverName, ...] = ("compressor", "summarizer", "planner")
-
-
-class Lever(Protocol):
-    """Decides on one request; a decision is a list of edits, empty for nothing to do.
-
-    A lever answers for its own gain: it proposes an edit only where its prediction in dollars, over the calls to come,
-    is in favour. `Thrift` does not overrule it from call to call, for taking an edit back breaks the provider's cached
-    prefix, which costs more than the edit.
-    """
-
-    def decide(self, request: Request, pricing: Pricing | None) -> Sequence[Edit]:
-        """Return edits that each state what they save.
-
-        Args:
-            request: what is about to be sent, after the levers before this one.
-            pricing: what the model's tokens cost, or None where no price is known.
-        """
-        ...
-
-
-@runtime_checkable
-class ToolLever(Protocol):
-    """A lever that needs tools offered to the model, from the first call on so that the tool list never changes."""
-
-    @property
-    def tools(self) -> Sequence[Mapping[str, Any]]:
-        """Their definitions, as JSON-schema dictionaries in OpenAI's form."""
-        ...
-
-    def recall(self, arguments: Mapping[str, Any]) -> str:
-        """Answer a call of its tool."""
-        ...
-
-
-@runtime_checkable
-class CanonicalLever(Protocol):
-    """A lever that wants requests in a canonical form, such as tools in a stable order."""
-
-    def canonical(self, request: Request) -> Request:
-        """Return the request in that form."""
-        ...
-
-
-@runtime_checkable
-class ObservingLever(Protocol):
-    """A lever that learns from what was billed."""
-
-    def observe(self, request: Request, usage: Usage) -> None:
-        """Take in what a request was billed as."""
-        ...
-
-
-@runtime_checkable
-class PreparedLever(Protocol):
-    """A lever whose first decision would take long, for it has something to load."""
-
-    def prepare(self) -> None:
-        """Load it."""
-        ...
-
-
-@runtime_checkable
-class AdvisingLever(Protocol):
-    """A lever that says more about a request than its edits: what it will be billed as, what else may be sent."""
-
-    def advise(self, request: Request, pricing: Pricing | None) -> CacheAdvice:
-        """Decide, as `decide` does, and return the edits with the rest; asked in its place."""
-        ...
-
-
-@runtime_checkable
-class StoringLever(Protocol):
-    """A lever that keeps what it cuts."""
-
-    @property
-    def store(self) -> RecallStore:
-        """Where it is kept."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Shadow:
-    """A lever that is measured but not applied."""
-
-    lever: Lever
-
-
-Setting = Lever | Shadow | Mode
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one lever did to one request.
-
-    Attributes:
-        lever: its name.
-        mode: `on` or `shadow`.
-        edits: what it proposed and was found valid.
-        note: what came of it, in words.
-    """
-
-    lever: LeverName
-    mode: Mode
-    edits: tuple[Edit, ...] = ()
-    note: str = ""
-
-    @property
-    def saved_tokens(self) -> int:
-        """Tokens its edits take out of the request."""
-        return sum(edit.saved_tokens for edit in self.edits)
-
-    @property
-    def saved_usd(self) -> Decimal:
-        """Dollars its edits are predicted to save, cached prices included."""
-        return sum((edit.saved_usd for edit in self.edits), Decimal(0))
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A request as it should be sent, and how it came about.
-
-    Attributes:
-        request: the request with all applied edits.
-        steps: what each lever that is on or in shadow did, in order. The indices of a step's edits refer to the
-            request as the steps before it left it.
-        advice: what the planner, where it is on, predicts that the request as it is sent will be billed as.
-    """
-
-    request: Request
-    steps: tuple[Step, ...] = ()
-    advice: CacheAdvice | None = None
-
-    @property
-    def applied(self) -> tuple[Step, ...]:
-        """The steps that changed the request, in order."""
-        return tuple(step for step in self.steps if step.mode == "on" and step.edits)
-
-    def __str__(self) -> str:
-        if not self.steps:
-            return "no lever is on: the request is sent as it is"
-        return "\n".join(_line(step) for step in self.steps)
 
 
 class Thrift:
@@ -180,9 +48,12 @@ class Thrift:
     object of your own settings, or `Shadow(lever)`.
 
     Args:
+        cache: answers a request that was answered before: `"on"`, `"shadow"`, `"off"` or a `SemanticCache` of your own
+            settings.
         compressor: shortens new content before it is first sent.
         summarizer: keeps an agent's history lean.
         planner: places prompt-cache breakpoints.
+        recall: where levers made here keep what they cut; in memory by default.
         ledger: where savings and faults are booked, and whose price book is used.
         timeout_seconds: how long any one lever may take before it is passed over.
 
@@ -191,7 +62,7 @@ class Thrift:
 
     Example:
         >>> Thrift.safe().modes
-        {'compressor': 'off', 'summarizer': 'on', 'planner': 'on'}
+        {'cache': 'off', 'compressor': 'off', 'summarizer': 'on', 'planner': 'on'}
         >>> print(Thrift(planner="shadow").explain(Request(messages=())))
         planner (shadow): nothing to do
     """
@@ -199,9 +70,11 @@ class Thrift:
     def __init__(
         self,
         *,
+        cache: SemanticCache | Mode = "off",
         compressor: Setting = "off",
         summarizer: Setting = "off",
         planner: Setting = "off",
+        recall: RecallStore | None = None,
         ledger: Ledger | None = None,
         timeout_seconds: float = 1.0,
     ) -> None:
@@ -210,8 +83,9 @@ class Thrift:
         self.ledger = ledger if ledger is not None else Ledger()
         given: dict[LeverName, Setting] = {"compressor": compressor, "summarizer": summarizer, "planner": planner}
         self._levers: dict[LeverName, tuple[Lever, Mode]] = {
-            name: lever for name in LEVER_ORDER if (lever := _resolve(name, given[name])) is not None
+            name: lever for name in LEVER_ORDER if (lever := _resolve(name, given[name], recall)) is not None
         }
+        self._cache = _cache(cache, self.ledger)
         self._guard = Guard(self.ledger, timeout_seconds=timeout_seconds)
         self._is_prepared = False
 
@@ -223,7 +97,7 @@ class Thrift:
     @classmethod
     def balanced(cls, *, ledger: Ledger | None = None) -> Thrift:
         """Return lossless levers, and lossy ones where what is cut can be recalled: worth it in long threads."""
-        return cls(summarizer=_summarizer("rewrite"), planner="on", ledger=ledger)
+        return cls(summarizer=_summarizer(None, "rewrite"), planner="on", ledger=ledger)
 
     @classmethod
     def frugal(cls, *, ledger: Ledger | None = None) -> Thrift:
@@ -233,12 +107,14 @@ class Thrift:
     @property
     def tools(self) -> list[Mapping[str, Any]]:
         """Tools to offer to the model from the first call on, for levers that are on."""
-        return [tool for lever in self._on() if isinstance(lever, ToolLever) for tool in lever.tools]
+        offered: list[Mapping[str, Any]] = []
+        for lever in self._tool_levers():
+            offered += [tool for tool in lever.tools if tool not in offered]
+        return offered
 
     def recall(self, arguments: Mapping[str, Any]) -> str:
         """Answer a call of the `recall` tool; in words for the model where that fails."""
-        lever = next((lever for lever in self._on() if isinstance(lever, ToolLever)), None)
-        answer = None if lever is None else self._guard.run("recall", lambda: lever.recall(arguments))
+        answer = self._guard.run("recall", lambda: self._recall(arguments))
         return "Nothing can be recalled right now." if answer is None else answer
 
     def observe(self, plan: Plan, usage: Usage) -> None:
@@ -250,7 +126,14 @@ class Thrift:
     @property
     def modes(self) -> dict[LeverName, Mode]:
         """What each lever is set to."""
-        return {name: self._levers[name][1] if name in self._levers else "off" for name in LEVER_ORDER}
+        modes: dict[LeverName, Mode] = {"cache": "off" if self._cache is None else self._cache.settings.mode}
+        modes.update({name: self._levers[name][1] if name in self._levers else "off" for name in LEVER_ORDER})
+        return modes
+
+    @property
+    def cache(self) -> SemanticCache | None:
+        """The cache that an adapter asks before a call, and tells the answer after it; None where it is off."""
+        return self._cache
 
     @property
     def guard(self) -> Guard:
@@ -314,13 +197,23 @@ class Thrift:
         self._is_prepared = True
 
     def _step(self, name: LeverName, mode: Mode, lever: Lever, plan: Plan, pricing: Pricing | None) -> Plan:
-        decided = self._guard.run(name, lambda: _decide(lever, plan.request, pricing))
-        if decided is None:
+        found = self._guard.run(name, lambda: decided(lever, plan.request, pricing))
+        if found is None:
             return replace(plan, steps=(*plan.steps, Step(name, mode, note="failed, passed over")))
-        edits, edited, advice = decided
+        edits, edited, advice = found
         step = Step(name, mode, edits, note="" if edits else "nothing to do")
         plan = replace(plan, steps=(*plan.steps, step))
         return replace(plan, request=edited, advice=advice or plan.advice) if mode == "on" else plan
+
+    def _recall(self, arguments: Mapping[str, Any]) -> str | None:
+        levers = self._tool_levers()
+        handle = str(arguments.get("id", "")).strip()
+        kept = (lever for lever in levers if isinstance(lever, StoringLever) and lever.store.get(handle) is not None)
+        lever = next(kept, None) or next(iter(levers), None)
+        return None if lever is None else lever.recall(arguments)
+
+    def _tool_levers(self) -> list[ToolLever]:
+        return [lever for lever in self._on() if isinstance(lever, ToolLever)]
 
     def _on(self) -> list[Lever]:
         return [lever for lever, mode in self._levers.values() if mode == "on"]
@@ -342,23 +235,39 @@ class Thrift:
         self._guard.run("ledger", lambda: self.ledger.book(saving))
 
 
-def _summarizer(mode: SummarizerMode = "append_only") -> Lever:
+def _summarizer(recall: RecallStore | None, mode: SummarizerMode = "append_only") -> Lever:
     from thrift_core.trajectory.summarizer import TrajectorySummarizer  # noqa: PLC0415 - only who uses a lever loads it
 
-    return TrajectorySummarizer(mode=mode)
+    return TrajectorySummarizer(mode=mode, store=recall)
 
 
-def _planner() -> Lever:
+def _planner(_recall: RecallStore | None) -> Lever:
     from thrift_core.caching.planner import PromptCachePlanner  # noqa: PLC0415 - as above
 
     return PromptCachePlanner()
 
 
 # Levers with a default: one line each, added with the lever.
-_DEFAULTS: dict[LeverName, Callable[[], Lever]] = {"summarizer": _summarizer, "planner": _planner}
+_DEFAULTS: dict[LeverName, Callable[[RecallStore | None], Lever]] = {"summarizer": _summarizer, "planner": _planner}
 
 
-def _resolve(name: LeverName, setting: object) -> tuple[Lever, Mode] | None:
+def _cache(setting: object, ledger: Ledger) -> SemanticCache | None:
+    if setting == "off":
+        return None
+    from thrift_core.caching.semantic.cache import SemanticCache  # noqa: PLC0415 - as above
+    from thrift_core.caching.semantic.settings import CacheSettings  # noqa: PLC0415
+
+    if isinstance(setting, SemanticCache):
+        return setting
+    if setting in ("on", "shadow"):
+        return SemanticCache(settings=CacheSettings(mode=setting), ledger=ledger)
+    raise ConfigurationError(
+        f"cache={setting!r}: give 'on', 'shadow', 'off' or a SemanticCache; one in shadow is "
+        "SemanticCache(settings=CacheSettings(mode='shadow'))"
+    )
+
+
+def _resolve(name: LeverName, setting: object, recall: RecallStore | None) -> tuple[Lever, Mode] | None:
     if setting == "off":
         return None
     if setting in ("on", "shadow"):
@@ -366,7 +275,7 @@ def _resolve(name: LeverName, setting: object) -> tuple[Lever, Mode] | None:
             raise ConfigurationError(
                 f"{name}={setting!r}: there is no default {name} yet; give a lever object or 'off'"
             )
-        return _DEFAULTS[name](), setting
+        return _DEFAULTS[name](recall), setting
     mode: Mode = "shadow" if isinstance(setting, Shadow) else "on"
     lever: object = setting.lever if isinstance(setting, Shadow) else setting
     if not callable(getattr(lever, "decide", None)):
@@ -374,43 +283,3 @@ def _resolve(name: LeverName, setting: object) -> tuple[Lever, Mode] | None:
             f"{name}={setting!r}: give 'on', 'shadow', 'off', a lever (an object with a decide method) or Shadow(lever)"
         )
     return cast("Lever", lever), mode
-
-
-def _decide(
-    lever: Lever, request: Request, pricing: Pricing | None
-) -> tuple[tuple[Edit, ...], Request, CacheAdvice | None]:
-    """Return a lever's edits, the request with them applied and its advice; raise if the edits make no sense."""
-    advice = lever.advise(request, pricing) if isinstance(lever, AdvisingLever) else None
-    edits = tuple(advice.edits if advice is not None else lever.decide(request, pricing))
-    for edit in edits:
-        _check_edit(edit)
-    messages = apply_edits(request.messages, edits)
-    if request.messages and not messages:
-        raise ValueError("the edits leave no message")
-    return edits, replace(request, messages=messages), advice
-
-
-def _check_edit(edit: object) -> None:
-    # A lever may be anybody's: what it states is checked, whatever its annotations say.
-    if not isinstance(edit, Edit):
-        raise TypeError(f"a decision must be edits; got {type(edit).__name__}")
-    if isinstance(edit, ReplaceText):
-        _check_kind(edit, "text", str)
-    elif isinstance(edit, AppendBlock):
-        _check_kind(edit, "message", Message)
-    for name, kind in (("reason", str), ("saved_tokens", int), ("saved_usd", Decimal)):
-        _check_kind(edit, name, kind)
-    if not edit.saved_usd.is_finite():
-        raise ValueError(f"{type(edit).__name__} states saved_usd={edit.saved_usd}")
-
-
-def _check_kind(edit: Edit, name: str, kind: type) -> None:
-    value: object = getattr(edit, name)
-    if not isinstance(value, kind):
-        raise TypeError(f"{type(edit).__name__}.{name} must be {kind.__name__}; got {value!r}")
-
-
-def _line(step: Step) -> str:
-    what = step.note or f"{len(step.edits)} edits, {step.saved_tokens} tokens, ${step.saved_usd}"
-    reasons = "".join(f"\n    {edit.reason}" for edit in step.edits)
-    return f"{step.lever} ({step.mode}): {what}{reasons}"

@@ -29,11 +29,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from thrift_core.caching.semantic import static_embedder
-from thrift_core.caching.semantic.wordpiece import WordPiece
+from thrift_core.embedding import static_embedder
+from thrift_core.embedding.wordpiece import WordPiece
 from transformers import AutoModel, AutoTokenizer
 
-OUT = Path(static_embedder.__file__).parent.parent / "data" / "static_embedder.npz"
+OUT = Path(static_embedder.__file__).parent / "data" / "static_embedder.npz"
 DIMENSIONS = 256
 # Of Zipf's law over the vocabulary, which BERT's is in order of frequency: weight = a / (a + p), p = 1 / rank.
 SIF = 1e-3

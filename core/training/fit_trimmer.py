@@ -29,11 +29,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from thrift_core.retrieval import weights as module
-from thrift_core.retrieval.evidence import FEATURES, features, gather, importance
-from thrift_core.retrieval.matching import Floats
-from thrift_core.retrieval.rarity import tokenizer_rarity
-from thrift_core.retrieval.segmentation import Segments, segment, words
+from thrift_core.relevance import weights as module
+from thrift_core.relevance.evidence import FEATURES, features, gather, importance
+from thrift_core.relevance.matching import Floats
+from thrift_core.relevance.rarity import tokenizer_rarity
+from thrift_core.relevance.segmentation import Segments, segment, words
 
 MODULE = Path(module.__file__)
 PASSAGES = 20

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from thrift_core.accounting.attribution import attribute
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.accounting.usage import Usage
+from thrift_core.caching.semantic import SemanticCache
 from thrift_core.errors import ConfigurationError
+from thrift_core.levers import Shadow
 from thrift_core.messages import AppendBlock, DropSpan, Message, ReplaceText, Request, ToolCall
-from thrift_core.thrift import Shadow, Thrift
+from thrift_core.thrift import Thrift
+from thrift_core.trajectory.summarizer import TrajectorySummarizer
 
 ASK = Message("assistant", "", (ToolCall("f", "{}", "c1"),))
 REQUEST = Request(
@@ -44,7 +47,7 @@ def test_with_no_lever_on_the_very_request_comes_back():
 
 
 def test_the_safe_preset_cuts_nothing_and_the_others_offer_to_recall_what_they_cut():
-    assert Thrift.safe().modes == {"compressor": "off", "summarizer": "on", "planner": "on"}
+    assert Thrift.safe().modes == {"cache": "off", "compressor": "off", "summarizer": "on", "planner": "on"}
     assert Thrift.safe().tools == []
     for thrift in (Thrift.balanced(), Thrift.frugal()):
         assert [tool["function"]["name"] for tool in thrift.tools] == ["recall"]
@@ -213,7 +216,7 @@ def test_a_timeout_must_be_positive(timeout):
 
 def test_modes_say_what_is_on():
     thrift = Thrift(compressor=lever(), planner=Shadow(lever()))
-    assert thrift.modes == {"compressor": "on", "summarizer": "off", "planner": "shadow"}
+    assert thrift.modes == {"cache": "off", "compressor": "on", "summarizer": "off", "planner": "shadow"}
 
 
 @given(st.lists(st.sampled_from(sorted(NONSENSE)), max_size=3))
@@ -221,3 +224,23 @@ def test_no_mix_of_failing_levers_changes_a_request(kinds):
     names = ("compressor", "summarizer", "planner")
     levers = {name: Lever(NONSENSE[kind]) for name, kind in zip(names, kinds, strict=False)}
     assert Thrift(**levers).plan(REQUEST).request is REQUEST
+
+
+def test_a_cache_is_a_mode_or_an_object_and_anything_else_is_refused():
+    assert Thrift(cache="shadow").modes["cache"] == "shadow"
+    cache = SemanticCache()
+    assert Thrift(cache=cache).cache is cache
+    assert Thrift().cache is None
+    with pytest.raises(ConfigurationError, match="cache=3: give 'on', 'shadow', 'off' or a SemanticCache"):
+        Thrift(cache=3)
+
+
+def test_two_levers_that_cut_offer_one_recall_tool_and_each_gives_back_its_own():
+    class Cutting(TrajectorySummarizer):
+        pass
+
+    one, two = Cutting(mode="rewrite"), Cutting(mode="rewrite")
+    thrift = Thrift(compressor=one, summarizer=two)
+    assert len(thrift.tools) == 1
+    assert thrift.recall({"id": one.store.put("kept by the one")}) == "kept by the one"
+    assert thrift.recall({"id": two.store.put("kept by the other")}) == "kept by the other"

@@ -10,9 +10,10 @@ import pytest
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.caching.advice import CacheAdvice, CacheHints
 from thrift_core.caching.bill import InputBill
+from thrift_core.levers import Shadow
 from thrift_core.messages import CacheBreakpoint, Edit, Message, ReplaceText, Request
-from thrift_core.thrift import Shadow, Thrift
-from thrift_core.trajectory.recall_store import MemoryRecallStore
+from thrift_core.recall.store import MemoryRecallStore
+from thrift_core.thrift import Thrift
 from thrift_core.trajectory.summarizer import TrajectorySummarizer
 
 REQUEST = Request((Message("user", "long"),), model="gpt-5")

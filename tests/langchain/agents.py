@@ -25,9 +25,9 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.caching.planner import PromptCachePlanner
+from thrift_core.recall.store import RecallStore
 from thrift_core.thrift import Thrift
 from thrift_core.tokens import EstimatedCounter
-from thrift_core.trajectory.recall_store import RecallStore
 from thrift_core.trajectory.summarizer import SummarizerMode, TrajectorySummarizer
 
 Brain = Callable[[Sequence[BaseMessage]], AIMessage]

@@ -23,7 +23,8 @@ from thrift_core.messages import (
     apply_edits,
     unpaired_calls,
 )
-from thrift_core.thrift import Plan, Step, Thrift
+from thrift_core.plan import Plan, Step
+from thrift_core.thrift import Thrift
 from thrift_core.trajectory.summarizer import SummarizerMode
 
 from tests.langchain.agents import lean

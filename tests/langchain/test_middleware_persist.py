@@ -13,8 +13,8 @@ from langchain_thrift.ingest import Originals
 from langchain_thrift.middleware import ThriftMiddleware
 from langgraph.checkpoint.memory import InMemorySaver
 from thrift_core.errors import ConfigurationError
+from thrift_core.recall.store import MemoryRecallStore
 from thrift_core.thrift import Thrift
-from thrift_core.trajectory.recall_store import MemoryRecallStore
 
 from tests.langchain.agents import COUNTER, POLICY, TASK, TOOLS, Scripted, asked, call, lean, list_orders, results
 

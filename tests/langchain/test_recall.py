@@ -16,8 +16,8 @@ from langchain_thrift.middleware import ThriftMiddleware
 from langchain_thrift.recall import RecallTool, recall_tools, recalled
 from langgraph.checkpoint.memory import InMemorySaver
 from thrift_core.messages import Message
-from thrift_core.trajectory.recall_scope import is_from
-from thrift_core.trajectory.recall_store import MemoryRecallStore, SQLiteRecallStore
+from thrift_core.recall.scope import is_from
+from thrift_core.recall.store import MemoryRecallStore, SQLiteRecallStore
 
 from tests.langchain.agents import (
     POLICY,

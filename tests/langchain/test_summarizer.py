@@ -15,7 +15,7 @@ from langchain_core.tracers import BaseTracer
 from langchain_thrift.summarizer import TrajectorySummarizer
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.errors import ConfigurationError
-from thrift_core.trajectory.recall_store import MemoryRecallStore
+from thrift_core.recall.store import MemoryRecallStore
 
 from tests.langchain.agents import POLICY, TASK, Scripted, asked, call, list_orders, read_log, results, stub_ids
 

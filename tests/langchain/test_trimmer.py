@@ -12,9 +12,9 @@ from langchain_thrift.trimmer import DocumentTrimmer
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.errors import ConfigurationError
 from thrift_core.prices import PriceBook
+from thrift_core.recall.store import MemoryRecallStore
 from thrift_core.retrieval.trimmer import TopKTrimmer
 from thrift_core.token_counters import default_counter
-from thrift_core.trajectory.recall_store import MemoryRecallStore
 
 QUESTION = "Why does a bee dance?"
 

@@ -17,10 +17,10 @@ from llamaindex_thrift.view import message_view
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.demo.rates import RATES
 from thrift_core.messages import DropSpan, ReplaceText, Request, unpaired_calls
+from thrift_core.recall.store import MemoryRecallStore
 from thrift_core.testing import LocalProvider, Reply
 from thrift_core.thrift import Thrift
 from thrift_core.tokens import count_message
-from thrift_core.trajectory.recall_store import MemoryRecallStore
 from thrift_core.trajectory.summarizer import SummarizerMode
 
 from tests.core.trajectory.fuzzer import draw_history

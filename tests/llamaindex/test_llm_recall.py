@@ -16,9 +16,9 @@ from llamaindex_thrift.llm import ThriftLLM
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.demo.rates import RATES
 from thrift_core.messages import ToolCall, unpaired_calls
+from thrift_core.recall.store import MemoryRecallStore, SQLiteRecallStore, handle_of
 from thrift_core.testing import LocalProvider, Reply
 from thrift_core.thrift import Thrift
-from thrift_core.trajectory.recall_store import MemoryRecallStore, SQLiteRecallStore, handle_of
 
 from tests.llamaindex.conftest import levers
 

@@ -1,8 +1,8 @@
 """Trims retrieved passages to what answers the question, inside an exact token budget."""
 
+from thrift_core.relevance.passage import Cut, Passage, Span, Trimmed
+from thrift_core.relevance.rarity import CorpusRarity
 from thrift_core.retrieval.calibration import Calibration, calibrate_trimmer
-from thrift_core.retrieval.passage import Cut, Passage, Span, Trimmed
-from thrift_core.retrieval.rarity import CorpusRarity
 from thrift_core.retrieval.scorers import Embedder, EmbeddingScorer, PassageScorer
 from thrift_core.retrieval.trimmer import TopKTrimmer
 

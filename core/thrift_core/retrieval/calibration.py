@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thrift_core.errors import ConfigurationError
-from thrift_core.retrieval.passage import Passage
+from thrift_core.relevance.passage import Passage
 
 if TYPE_CHECKING:
     from thrift_core.retrieval.trimmer import TopKTrimmer

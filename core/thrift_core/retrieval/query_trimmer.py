@@ -13,7 +13,7 @@ from thrift_core.accounting.ledger import Ledger
 from thrift_core.errors import ConfigurationError
 from thrift_core.prices import PriceBook, Pricing, Unpriced
 from thrift_core.rates import MILLION
-from thrift_core.retrieval.passage import Passage, Trimmed
+from thrift_core.relevance.passage import Passage, Trimmed
 from thrift_core.retrieval.trimmer import TopKTrimmer
 
 logger = logging.getLogger("thrift")

@@ -16,7 +16,7 @@ ORDERS: tuple[Order, ...] = ("relevance", "original", "edges")
 
 
 class RecallStore(Protocol):
-    """Keeps texts under handles, such as `thrift_core.trajectory.recall_store.MemoryRecallStore`."""
+    """Keeps texts under handles, such as `thrift_core.recall.store.MemoryRecallStore`."""
 
     def put(self, text: str) -> str:
         """Keep a text and return its handle; the same text always gets the same handle."""

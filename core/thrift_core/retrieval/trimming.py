@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from thrift_core.retrieval.duplicates import near_duplicates
-from thrift_core.retrieval.passage import Cut, Passage, Span, Trimmed
-from thrift_core.retrieval.relevance import Relevance, relevance
-from thrift_core.retrieval.segmentation import Segments, segment
-from thrift_core.retrieval.selection import Packer
+from thrift_core.relevance.duplicates import near_duplicates
+from thrift_core.relevance.passage import Cut, Passage, Span, Trimmed
+from thrift_core.relevance.scoring import Relevance, relevance
+from thrift_core.relevance.segmentation import Segments, segment
+from thrift_core.relevance.selection import Packer
+from thrift_core.relevance.word_vectors import shipped_vectors
 from thrift_core.retrieval.settings import Limits, Order, Settings
-from thrift_core.retrieval.word_vectors import shipped_vectors
 
 # Where at most so many sentences fit, packings that begin with each of so many of the likeliest are tried.
 _FEW = 12

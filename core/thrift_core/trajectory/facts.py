@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
-from thrift_core.trajectory.notation_write import word
+from thrift_core.notation.shapes import Json
+from thrift_core.notation.writing import word
 from thrift_core.trajectory.results import parse
-from thrift_core.trajectory.shapes import Json
 from thrift_core.trajectory.words import is_naming, naming_words
 
 Fact = tuple[str, str]

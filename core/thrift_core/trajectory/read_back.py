@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from thrift_core.notation.shapes import Json
 from thrift_core.trajectory.results import Results
-from thrift_core.trajectory.shapes import Json
 
 
 class ReadBack(Results):

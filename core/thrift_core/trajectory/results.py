@@ -21,10 +21,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
 
-from thrift_core.trajectory.line_runs import LineIndex, names_in
-from thrift_core.trajectory.notation_read import Reader
-from thrift_core.trajectory.notation_write import same, write_body, write_changes, write_fields, write_value
-from thrift_core.trajectory.shapes import Json, Shape, is_map, shape_of
+from thrift_core.notation.line_runs import LineIndex, names_in
+from thrift_core.notation.reading import Reader
+from thrift_core.notation.shapes import Json, Shape, is_map, shape_of
+from thrift_core.notation.writing import same, write_body, write_changes, write_fields, write_value
 
 MARK = "§"
 LEGENDS = {

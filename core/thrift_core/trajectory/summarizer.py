@@ -12,12 +12,12 @@ from typing import Any, Literal
 from thrift_core.errors import ConfigurationError
 from thrift_core.messages import Edit, Message, Request
 from thrift_core.prices import Pricing
+from thrift_core.recall.store import MemoryRecallStore, RecallStore
+from thrift_core.recall.tool import recall, recall_schema
 from thrift_core.tokens import TokenCounter, default_counter
 from thrift_core.trajectory.bill import MINIMUM_CACHED, Bill
 from thrift_core.trajectory.edits import edits_of
 from thrift_core.trajectory.rates import Rates
-from thrift_core.trajectory.recall_store import MemoryRecallStore, RecallStore
-from thrift_core.trajectory.recall_tool import recall, recall_schema
 from thrift_core.trajectory.thread import Thread
 
 SummarizerMode = Literal["append_only", "rewrite"]

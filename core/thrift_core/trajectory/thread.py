@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 from thrift_core.messages import Message
+from thrift_core.recall.store import RecallStore
 from thrift_core.trajectory import blocks, collapse, view_once
 from thrift_core.trajectory.bill import Bill
 from thrift_core.trajectory.edits import KnownEdits
 from thrift_core.trajectory.entry import NEEDS_NOTHING, Count, Entry, State, entry_of
-from thrift_core.trajectory.recall_store import RecallStore
 from thrift_core.trajectory.results import MARK, Results
 from thrift_core.trajectory.units import Units
 from thrift_core.trajectory.words import Sightings, argument_words, naming_words

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thrift_core.recall.store import HANDLE_LENGTH
 from thrift_core.trajectory.facts import ledger
-from thrift_core.trajectory.recall_store import HANDLE_LENGTH
 from thrift_core.trajectory.results import MARK, parse
 
 if TYPE_CHECKING:

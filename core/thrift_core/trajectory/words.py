@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from thrift_core.trajectory.shapes import Json
+from thrift_core.notation.shapes import Json
 
 _NAMING = re.compile(r"[A-Za-z0-9_][\w@./:+-]*[A-Za-z0-9_]")
 _MARK = re.compile(r"[\d_@/.]|[a-z][A-Z]")

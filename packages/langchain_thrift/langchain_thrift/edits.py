@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from thrift_core.messages import AppendBlock, CacheBreakpoint, DropSpan, Edit, Message, ReplaceText
-from thrift_core.thrift import Plan
+from thrift_core.plan import Plan
 
 from langchain_thrift.view import text_of
 

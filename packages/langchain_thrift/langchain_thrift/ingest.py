@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from langchain_core.messages import BaseMessage, ToolMessage
 from thrift_core.messages import ReplaceText
+from thrift_core.recall.store import RecallStore
 from thrift_core.tokens import TokenCounter, default_counter
 from thrift_core.trajectory.ingest import compacted
-from thrift_core.trajectory.recall_store import RecallStore
 
 from langchain_thrift.edits import edited
 from langchain_thrift.view import message_view

@@ -14,9 +14,11 @@ from thrift_core.accounting.reading import read_usage
 from thrift_core.accounting.usage import Usage
 from thrift_core.caching.provider_rules import rules_for
 from thrift_core.errors import ConfigurationError, MissingExtra
+from thrift_core.levers import LeverName
 from thrift_core.messages import CacheBreakpoint, Request
-from thrift_core.thrift import LeverName, Plan, Thrift
-from thrift_core.trajectory.recall_store import RecallStore
+from thrift_core.plan import Plan
+from thrift_core.recall.store import RecallStore
+from thrift_core.thrift import Thrift
 
 from langchain_thrift.attribution import attributed
 from langchain_thrift.breakpoints import Marker, is_marked, is_official_openai, is_refusal, marker_for

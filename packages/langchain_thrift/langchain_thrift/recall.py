@@ -8,8 +8,8 @@ from typing import Any
 from langchain.tools import ToolRuntime
 from langchain_core.messages import BaseMessage
 from langchain_core.tools import StructuredTool
+from thrift_core.recall.scope import nothing_to_recall, recall_within
 from thrift_core.thrift import Thrift
-from thrift_core.trajectory.recall_scope import nothing_to_recall, recall_within
 
 from langchain_thrift.ingest import Originals
 from langchain_thrift.view import message_view

@@ -13,9 +13,9 @@ from pydantic import ConfigDict, PrivateAttr, SkipValidation
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.caching.prefix import tool_name
 from thrift_core.messages import Request
+from thrift_core.recall.store import RecallStore
 from thrift_core.thrift import Thrift
 from thrift_core.trajectory import summarizer as core
-from thrift_core.trajectory.recall_store import RecallStore
 
 from langchain_thrift.attribution import attributed
 from langchain_thrift.edits import planned

@@ -12,7 +12,7 @@ from langchain_core.prompts import BasePromptTemplate, format_document
 from langchain_core.runnables import Runnable, RunnableLambda
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 from thrift_core.accounting.ledger import Ledger
-from thrift_core.retrieval.passage import Cut, Passage
+from thrift_core.relevance.passage import Cut, Passage
 from thrift_core.retrieval.query_trimmer import QueryTrimmer
 from thrift_core.retrieval.settings import Order
 from thrift_core.retrieval.trimmer import TopKTrimmer

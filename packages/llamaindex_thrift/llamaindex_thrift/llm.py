@@ -27,7 +27,8 @@ from llama_index.core.tools import BaseTool
 from llama_index.core.types import Model
 from pydantic import Field, PrivateAttr
 from thrift_core.errors import ConfigurationError
-from thrift_core.thrift import LeverName, Thrift
+from thrift_core.levers import LeverName
+from thrift_core.thrift import Thrift
 
 from llamaindex_thrift.recall import Recalls, recall_tools
 from llamaindex_thrift.spans import Gate

@@ -22,8 +22,8 @@ from llama_index.core.schema import (
 )
 from llama_index_instrumentation import get_dispatcher
 from thrift_core.accounting.ledger import Ledger
+from thrift_core.relevance.passage import Cut, Passage, Trimmed
 from thrift_core.retrieval import trimmer as core
-from thrift_core.retrieval.passage import Cut, Passage, Trimmed
 from thrift_core.retrieval.query_trimmer import QueryTrimmer
 from thrift_core.retrieval.settings import Order
 

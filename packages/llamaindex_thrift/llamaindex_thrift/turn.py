@@ -15,9 +15,11 @@ from thrift_core.accounting.attribution import attribute, from_metadata
 from thrift_core.accounting.reading import read_usage
 from thrift_core.caching.prefix import tool_name
 from thrift_core.caching.provider_rules import rules_for
+from thrift_core.levers import LeverName
 from thrift_core.messages import CacheBreakpoint, Request
-from thrift_core.thrift import LeverName, Plan, Thrift
-from thrift_core.trajectory.recall_scope import nothing_to_recall, recall_within
+from thrift_core.plan import Plan
+from thrift_core.recall.scope import nothing_to_recall, recall_within
+from thrift_core.thrift import Thrift
 
 from llamaindex_thrift.breakpoints import cache_key, marked, marker_of
 from llamaindex_thrift.edits import edited

@@ -2,8 +2,8 @@ import random
 
 import pytest
 from thrift_core.errors import ConfigurationError
+from thrift_core.relevance.passage import Passage
 from thrift_core.retrieval.calibration import Calibration, calibrate_trimmer
-from thrift_core.retrieval.passage import Passage
 from thrift_core.retrieval.trimmer import TopKTrimmer
 
 NAMES = [f"{a}{b}" for a in ("kor", "mal", "tin", "ves", "zub") for b in ("ada", "ebo", "ilu", "ona", "umi")]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from thrift_core.retrieval.matching import match
-from thrift_core.retrieval.segmentation import words
-from thrift_core.retrieval.word_vectors import WordVectors, shipped_vectors
+from thrift_core.relevance.matching import match
+from thrift_core.relevance.segmentation import words
+from thrift_core.relevance.word_vectors import WordVectors, shipped_vectors
 
 
 def _weight(asked: str, said: str) -> float:

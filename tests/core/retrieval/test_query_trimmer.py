@@ -7,7 +7,7 @@ from thrift_core.accounting.attribution import attribute
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.errors import ConfigurationError
 from thrift_core.prices import PriceBook
-from thrift_core.retrieval.passage import Passage
+from thrift_core.relevance.passage import Passage
 from thrift_core.retrieval.query_trimmer import QueryTrimmer, tokens_of
 from thrift_core.retrieval.trimmer import TopKTrimmer
 

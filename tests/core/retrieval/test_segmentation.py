@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from thrift_core.retrieval.segmentation import MAX_SENTENCE, clauses, segment, sentences, words
+from thrift_core.relevance.segmentation import MAX_SENTENCE, clauses, segment, sentences, words
 
 
 def _cut(text: str) -> list[str]:

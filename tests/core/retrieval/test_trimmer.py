@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from thrift_core.errors import ConfigurationError
-from thrift_core.retrieval.passage import Passage, Trimmed
-from thrift_core.retrieval.rarity import CorpusRarity
+from thrift_core.recall.store import MemoryRecallStore
+from thrift_core.relevance.passage import Passage, Trimmed
+from thrift_core.relevance.rarity import CorpusRarity
 from thrift_core.retrieval.scorers import EmbeddingScorer
 from thrift_core.retrieval.settings import ORDERS, Order
 from thrift_core.retrieval.trimmer import TopKTrimmer
 from thrift_core.token_counters import EstimatedCounter, TokenCounter, default_counter
-from thrift_core.trajectory.recall_store import MemoryRecallStore
 
 BEES = Passage(
     "bees", "Bees live in hives. A bee dances to tell the others where the flowers are. They sleep at night."

@@ -10,10 +10,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 from thrift_core.messages import DropSpan, Edit, Message, Opaque, ReplaceText, ToolCall, apply_edits
+from thrift_core.notation.writing import same
 from thrift_core.prices import Pricing
 from thrift_core.tokens import EstimatedCounter
 from thrift_core.trajectory import blocks, view_once
-from thrift_core.trajectory.notation_write import same
 from thrift_core.trajectory.read_back import ReadBack
 from thrift_core.trajectory.results import parse
 from thrift_core.trajectory.summarizer import SummarizerMode, TrajectorySummarizer

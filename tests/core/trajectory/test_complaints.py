@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 from thrift_core.messages import Message, Opaque, ToolCall, apply_edits, unpaired_calls
-from thrift_core.trajectory.recall_store import MemoryRecallStore, SQLiteRecallStore
+from thrift_core.recall.store import MemoryRecallStore, SQLiteRecallStore
 
 from tests.core.trajectory.fuzzer import draw_history
 from tests.core.trajectory.histories import (

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from thrift_core.trajectory.line_runs import LineIndex
-from thrift_core.trajectory.notation_read import NotationError, Reader
-from thrift_core.trajectory.notation_write import same, word, write_body, write_changes, write_fields, write_value
+from thrift_core.notation.line_runs import LineIndex
+from thrift_core.notation.reading import NotationError, Reader
+from thrift_core.notation.shapes import shape_of
+from thrift_core.notation.writing import same, word, write_body, write_changes, write_fields, write_value
 from thrift_core.trajectory.results import parse
-from thrift_core.trajectory.shapes import shape_of
 
 _KEYS = st.sampled_from(["id", "a", "b", "c d", "x1", "y2", "", "1", "-z", "_", "^", "name", "+k", "true"])
 _LEAVES = st.one_of(

@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 from thrift_core.errors import ConfigurationError
 from thrift_core.messages import Message, Opaque, ReplaceText, Request, ToolCall, apply_edits
+from thrift_core.recall.store import SQLiteRecallStore
 from thrift_core.thrift import Thrift
 from thrift_core.tokens import EstimatedCounter
-from thrift_core.trajectory.recall_store import SQLiteRecallStore
 from thrift_core.trajectory.summarizer import TrajectorySummarizer
 
 from tests.core.trajectory.histories import order, prices, reads_back, requests, sent, step, summarizer, task

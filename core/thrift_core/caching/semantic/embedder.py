@@ -11,7 +11,7 @@ from thrift_core.errors import ConfigurationError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from thrift_core.caching.semantic.static_embedder import StaticEmbedder
+    from thrift_core.embedding.static_embedder import StaticEmbedder
 
 # What frameworks and libraries call it: LangChain, LlamaIndex, sentence-transformers and model2vec.
 _SPELLINGS = ("embed_documents", "get_text_embedding_batch", "encode")
@@ -123,7 +123,7 @@ class Shipped:
 
     @property
     def _loaded(self) -> StaticEmbedder:
-        from thrift_core.caching.semantic.static_embedder import shipped_embedder  # noqa: PLC0415 - brings numpy
+        from thrift_core.embedding.static_embedder import shipped_embedder  # noqa: PLC0415 - brings numpy
 
         return shipped_embedder()
 

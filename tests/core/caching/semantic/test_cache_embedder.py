@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import thrift_core.caching
+import thrift_core.embedding
 from thrift_core.caching.semantic.answer import CachedAnswer
 from thrift_core.caching.semantic.cache import SemanticCache
-from thrift_core.caching.semantic.static_embedder import shipped_embedder
+from thrift_core.embedding.static_embedder import shipped_embedder
 from thrift_core.messages import Message, Request
 
-DATA = Path(thrift_core.caching.__file__).parent / "data"
+DATA = Path(thrift_core.embedding.__file__).parent / "data"
 
 # Our own sentences: two ways to ask, and something else. It does not tell near misses apart: that is a matcher's work.
 TRIPLES = [

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from thrift_core.caching.semantic.embedder import Embedding
 from thrift_core.caching.semantic.vector_index import EXACT_UP_TO, VectorIndex
-from thrift_core.caching.semantic.wordpiece import WordPiece
+from thrift_core.embedding.wordpiece import WordPiece
 from thrift_core.errors import ConfigurationError
 
 

@@ -22,7 +22,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from thrift_core.trajectory.shapes import (
+from thrift_core.notation.shapes import (
     LEAF,
     MAP_KEY,
     Json,

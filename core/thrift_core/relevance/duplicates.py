@@ -9,8 +9,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from thrift_core.retrieval.evidence import Evidence
-from thrift_core.retrieval.matching import Ints
+from thrift_core.relevance.evidence import Evidence
+from thrift_core.relevance.matching import Ints
 
 _RUN = 4
 # One run in so many stands for all: which one, its hash decides, so that equal passages pick the same.

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thrift_core.retrieval import weights as learned
-from thrift_core.retrieval.bridges import linked_worth
-from thrift_core.retrieval.evidence import Evidence, features, gather, importance
-from thrift_core.retrieval.matching import Floats, Meanings
-from thrift_core.retrieval.passage import Passage
-from thrift_core.retrieval.segmentation import Segments
-from thrift_core.retrieval.transcript import is_transcript, topic_scores
+from thrift_core.relevance import weights as learned
+from thrift_core.relevance.bridges import linked_worth
+from thrift_core.relevance.evidence import Evidence, features, gather, importance
+from thrift_core.relevance.matching import Floats, Meanings
+from thrift_core.relevance.passage import Passage
+from thrift_core.relevance.segmentation import Segments
+from thrift_core.relevance.transcript import is_transcript, topic_scores
 
 # How much the retriever's order is believed: the second passage is taken to be a quarter as likely as the first.
 _ORDER_WEIGHT = 2.0

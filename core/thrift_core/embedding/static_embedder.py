@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thrift_core.caching.semantic.wordpiece import WordPiece
+from thrift_core.embedding.wordpiece import WordPiece
 
 # A cache's questions are short; what lies beyond can no longer turn the sum.
 _MOST_CHARACTERS = 20_000
@@ -58,7 +58,7 @@ class StaticEmbedder:
 @lru_cache(maxsize=1)
 def shipped_embedder() -> StaticEmbedder:
     """Return the embedder whose arrays come with thrift; loaded once for each process."""
-    file = resources.files("thrift_core.caching") / "data" / "static_embedder.npz"
+    file = resources.files("thrift_core.embedding") / "data" / "static_embedder.npz"
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         rows, scales, pieces = arrays["rows"], arrays["scales"], arrays["pieces"].tobytes()
     made_of = blake2b(digest_size=4)

@@ -11,8 +11,8 @@ from itertools import chain
 
 import numpy as np
 
-from thrift_core.retrieval.matching import Floats, Ints, Matches, Meanings, match
-from thrift_core.retrieval.segmentation import Segments, words
+from thrift_core.relevance.matching import Floats, Ints, Matches, Meanings, match
+from thrift_core.relevance.segmentation import Segments, words
 
 # The columns of `features`; a learned weight for each stands in `weights.py`.
 FEATURES = (

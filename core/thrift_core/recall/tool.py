@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from thrift_core.trajectory.recall_store import RecallStore
+from thrift_core.recall.store import RecallStore
 
 RECALL = "recall"
 _AROUND = 1

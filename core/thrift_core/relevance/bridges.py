@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from thrift_core.retrieval.evidence import Evidence
-from thrift_core.retrieval.matching import Floats
-from thrift_core.retrieval.passage import Passage
-from thrift_core.retrieval.segmentation import Segments, words
+from thrift_core.relevance.evidence import Evidence
+from thrift_core.relevance.matching import Floats
+from thrift_core.relevance.passage import Passage
+from thrift_core.relevance.segmentation import Segments, words
 
 # From so many of the most relevant passages links are followed.
 _SOURCES = 3

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from thrift_core.retrieval.passage import GAP, SEPARATOR, Passage
-from thrift_core.retrieval.segmentation import Segments, clauses
+from thrift_core.relevance.passage import GAP, SEPARATOR, Passage
+from thrift_core.relevance.segmentation import Segments, clauses
 from thrift_core.token_counters import TokenCounter
 
 # How many sentences that do not fit may be met in a row before the rest is not looked at: what comes then is hardly

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thrift_core.retrieval.matching import Floats
+from thrift_core.relevance.matching import Floats
 
-_PACKAGE, _FOLDER, _FILE = "thrift_core.caching", "data", "static_embedder.npz"
+_PACKAGE, _FOLDER, _FILE = "thrift_core.embedding", "data", "static_embedder.npz"
 # Shorter pieces are mostly parts of other words.
 _SHORTEST = 3
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from thrift_core.errors import ConfigurationError
-from thrift_core.retrieval.segmentation import words
+from thrift_core.relevance.segmentation import words
 from thrift_core.token_counters import DEFAULT_ENCODING, TiktokenCounter
 
 # Makes a word of one common token 0.7 and of three rare ones 3.5, near the range of the rarity within 20 passages.

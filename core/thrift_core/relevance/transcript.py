@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from thrift_core.retrieval.evidence import Evidence
-from thrift_core.retrieval.matching import Floats, Ints
-from thrift_core.retrieval.passage import Passage
+from thrift_core.relevance.evidence import Evidence
+from thrift_core.relevance.matching import Floats, Ints
+from thrift_core.relevance.passage import Passage
 
 _FEWEST_TURNS = 12
 # What the question says of who speaks, beside what is said.

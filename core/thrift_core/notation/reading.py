@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from thrift_core.trajectory.notation_write import ABSENT, DITTO, MISFIT, MISSING, Absent, Cell, flat_cells
-from thrift_core.trajectory.shapes import LEAF, MAP_KEY, Json, Leaf, Record, Shape, Table, fits, leaves, rows_of
+from thrift_core.notation.shapes import LEAF, MAP_KEY, Json, Leaf, Record, Shape, Table, fits, leaves, rows_of
+from thrift_core.notation.writing import ABSENT, DITTO, MISFIT, MISSING, Absent, Cell, flat_cells
 
 _SPACE = re.compile(r"\s*")
 _WORD = re.compile(r"-?[A-Za-z0-9][\w.@:/+%,?'-]*", re.ASCII)

@@ -1,0 +1,1 @@
+"""How well passages and their sentences answer a question, and which of them to keep within a budget; any script."""
