@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from thrift_core.caching.semantic.binomial import share_interval
+from thrift_core.calibration.binomial import share_interval
 
 CHECKED_RIGHT = "checked right"
 CHECKED_WRONG = "checked wrong"

@@ -26,12 +26,38 @@ def share_interval(wrong: int, checked: int, *, confidence: float = 0.95) -> tup
     Raises:
         ValueError: more are wrong than were checked, or the confidence is not between 0 and 1.
     """
+    tail = (1 - confidence) / 2
+    return share_at_least(wrong, checked, confidence=1 - tail), share_at_most(wrong, checked, confidence=1 - tail)
+
+
+def share_at_most(wrong: int, checked: int, *, confidence: float = 0.95) -> float:
+    """Return the one-sided upper bound on the true share: the `confidence` quantile of Beta(wrong + 1, right).
+
+    Example:
+        >>> round(share_at_most(0, 299), 4)
+        0.01
+
+    Args:
+        wrong: how many of the sample were wrong.
+        checked: how large the sample was; 0 tells nothing, and the bound is 1.
+        confidence: how often the bound holds.
+
+    Raises:
+        ValueError: more are wrong than were checked, or the confidence is not between 0 and 1.
+    """
+    _check(wrong, checked, confidence)
+    return 1.0 if wrong == checked else _beta_quantile(confidence, wrong + 1, checked - wrong)
+
+
+def share_at_least(wrong: int, checked: int, *, confidence: float = 0.95) -> float:
+    """Return the one-sided lower bound on the true share, with the arguments of `share_at_most`."""
+    _check(wrong, checked, confidence)
+    return 0.0 if wrong == 0 else _beta_quantile(1 - confidence, wrong, checked - wrong + 1)
+
+
+def _check(wrong: int, checked: int, confidence: float) -> None:
     if not 0 <= wrong <= checked or not 0 < confidence < 1:
         raise ValueError(f"{wrong} wrong of {checked} at {confidence!r} makes no sense")
-    tail = (1 - confidence) / 2
-    low = 0.0 if wrong == 0 else _beta_quantile(tail, wrong, checked - wrong + 1)
-    high = 1.0 if wrong == checked else _beta_quantile(1 - tail, wrong + 1, checked - wrong)
-    return low, high
 
 
 def _beta_quantile(probability: float, a: float, b: float) -> float:
