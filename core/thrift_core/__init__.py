@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from thrift_core.caching.planner import PromptCachePlanner
     from thrift_core.caching.semantic import CacheKey, Hit, MemoryStore, RedisStore, SemanticCache, SQLiteStore
     from thrift_core.otel import OpenTelemetryExporter
+    from thrift_core.recall.redis_store import RedisRecallStore
     from thrift_core.recall.store import MemoryRecallStore, SQLiteRecallStore
     from thrift_core.retrieval import Passage, TopKTrimmer, Trimmed
     from thrift_core.trajectory.summarizer import TrajectorySummarizer
@@ -48,6 +49,7 @@ __all__ = [
     "Passage",
     "PriceBook",
     "PromptCachePlanner",
+    "RedisRecallStore",
     "RedisStore",
     "RunawayGuard",
     "RunawayStopped",
@@ -76,6 +78,7 @@ _LAZY = {
     "OpenTelemetryExporter": "thrift_core.otel",
     "Passage": "thrift_core.retrieval",
     "PromptCachePlanner": "thrift_core.caching.planner",
+    "RedisRecallStore": "thrift_core.recall.redis_store",
     "RedisStore": "thrift_core.caching.semantic",
     "SQLiteRecallStore": "thrift_core.recall.store",
     "SQLiteStore": "thrift_core.caching.semantic",

@@ -64,6 +64,10 @@ class Guard:
         self._note(lever, "timeout", TimeoutError(f"no decision within {self._timeout_seconds} s"))
         return None
 
+    def note(self, part: str, error: Exception) -> None:
+        """Count and tell of what went wrong in a part that did the rest of its work. Never raises."""
+        self._note(part, type(error).__name__, error, "did only what it could")
+
     def _is_stuck(self, lever: str) -> bool:
         with self._lock:
             thread = self._stuck.get(lever)
@@ -72,11 +76,17 @@ class Guard:
                 return False
             return thread is not None
 
-    def _note(self, lever: str, reason: str, error: BaseException | None) -> None:
+    def _note(
+        self,
+        lever: str,
+        reason: str,
+        error: BaseException | None,
+        outcome: str = "was passed over, the request is sent as it was",
+    ) -> None:
         try:
             self._faults.count_fault(lever, reason)
         except Exception:
             logger.debug("a fault could not be counted", exc_info=True)
         if (lever, reason) not in self._warned:
             self._warned.add((lever, reason))
-            logger.warning("thrift's %s was passed over, the request is sent as it was: %s", lever, error or reason)
+            logger.warning("thrift's %s %s: %s", lever, outcome, error or reason)

@@ -99,6 +99,15 @@ class StoringLever(Protocol):
         ...
 
 
+@runtime_checkable
+class FaultyLever(Protocol):
+    """A lever that can do a part of its work where another part fails."""
+
+    def faults(self) -> Sequence[Exception]:
+        """Return what went wrong since this was asked last."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Shadow:
     """A lever that is measured but not applied."""

@@ -158,20 +158,34 @@ def apply_edits(messages: Sequence[Message], edits: Sequence[Edit]) -> tuple[Mes
             case _:
                 raise ValueError(f"unknown edit {type(edit).__name__}")
     result = tuple(message for message in out if message is not None) + tuple(added)
-    _check_pairs(messages, result)
+    _check_pairs(messages, out, result)
     return result
 
 
 def unpaired_calls(messages: Sequence[Message]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return ids of tool calls without an answer, and ids of answers without a call before them."""
-    asked: set[str] = set()
-    answered: set[str] = set()
+    """Return ids of tool calls of which one has no answer, and ids of answers without a call before them.
+
+    An id may come up again: an answer is that of the last call of its id that waits for one.
+    """
+    _, waiting, orphans = _paired(messages)
+    return frozenset(name for name, calls in waiting.items() if calls), frozenset(orphans)
+
+
+def _paired(messages: Sequence[Message]) -> tuple[list[tuple[int, int]], dict[str, list[int]], set[str]]:
+    """Return where each answered call and its answer stand, the calls that wait by id, and ids of stray answers."""
+    pairs: list[tuple[int, int]] = []
+    waiting: dict[str, list[int]] = {}
     orphans: set[str] = set()
-    for message in messages:
-        asked.update(call.id for call in message.tool_calls if call.id is not None)
+    for index, message in enumerate(messages):
+        for call in message.tool_calls:
+            if call.id is not None:
+                waiting.setdefault(call.id, []).append(index)
         if message.role == "tool" and message.tool_call_id is not None:
-            (answered if message.tool_call_id in asked else orphans).add(message.tool_call_id)
-    return frozenset(asked - answered), frozenset(orphans)
+            if calls := waiting.get(message.tool_call_id):
+                pairs.append((calls.pop(), index))
+            else:
+                orphans.add(message.tool_call_id)
+    return pairs, waiting, orphans
 
 
 def _touch(indices: Iterable[int], touched: set[int], count: int, edit: Edit) -> None:
@@ -187,8 +201,14 @@ def _check_index(index: int, count: int, edit: Edit, *, least: int = 0) -> None:
         raise ValueError(f"{type(edit).__name__} points at message {index}, but there are {count}")
 
 
-def _check_pairs(before: Sequence[Message], after: Sequence[Message]) -> None:
-    open_before, orphans_before = unpaired_calls(before)
-    open_after, orphans_after = unpaired_calls(after)
-    if broken := (open_after - open_before) | (orphans_after - orphans_before):
+def _check_pairs(before: Sequence[Message], kept: Sequence[Message | None], after: Sequence[Message]) -> None:
+    """Refuse to keep an answer without its call, or a call without the answer that it had."""
+    pairs, waiting, orphans = _paired(before)
+    broken = {
+        str(before[answer].tool_call_id) for call, answer in pairs if (kept[call] is None) != (kept[answer] is None)
+    }
+    if len(after) > sum(message is not None for message in kept):
+        open_after, orphans_after = unpaired_calls(after)
+        broken |= {name for name in open_after if not waiting.get(name)} | (orphans_after - orphans)
+    if broken:
         raise ValueError(f"edits separate tool calls from their results: {', '.join(sorted(broken))}")

@@ -16,6 +16,7 @@ from thrift_core.guard import Guard
 from thrift_core.levers import (
     LEVER_ORDER,
     CanonicalLever,
+    FaultyLever,
     Lever,
     LeverName,
     Mode,
@@ -198,6 +199,8 @@ class Thrift:
 
     def _step(self, name: LeverName, mode: Mode, lever: Lever, plan: Plan, pricing: Pricing | None) -> Plan:
         found = self._guard.run(name, lambda: decided(lever, plan.request, pricing))
+        for error in lever.faults() if isinstance(lever, FaultyLever) else ():
+            self._guard.note(name, error)
         if found is None:
             return replace(plan, steps=(*plan.steps, Step(name, mode, note="failed, passed over")))
         edits, edited, advice = found

@@ -54,6 +54,16 @@ def test_a_call_is_never_separated_from_its_result(dropped):
         apply_edits(HISTORY, [DropSpan(start=dropped[0], stop=dropped[1], reason="old")])
 
 
+def test_an_answered_call_may_go_with_its_result_where_its_id_comes_up_again_without_one():
+    edited = apply_edits([*HISTORY, ASK], [DropSpan(start=1, stop=3, reason="old")])
+    assert edited == (TASK, REPLY, ASK)
+
+
+def test_a_result_may_not_stay_alone_because_another_call_of_its_id_waits():
+    with pytest.raises(ValueError, match="separate"):
+        apply_edits([ASK, *HISTORY], [DropSpan(start=2, stop=3, reason="old")])
+
+
 def test_a_history_that_was_broken_before_may_stay_broken():
     orphaned = (TASK, TOLD, REPLY)
     assert apply_edits(orphaned, [ReplaceText(index=2, text="ok", reason="shorter")])[1] == TOLD

@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 import threading
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from thrift_core.errors import ConfigurationError
 
@@ -26,6 +26,19 @@ class RecallStore(Protocol):
         ...
 
 
+@runtime_checkable
+class NoteStore(Protocol):
+    """Keeps texts under keys of one's own, too; the stores made here are such."""
+
+    def note(self, key: str, text: str) -> str:
+        """Keep a text and return what is kept under the key: the first text stays, whoever comes later."""
+        ...
+
+    def noted(self, key: str) -> str | None:
+        """Return the text under a key, or None if there is none."""
+        ...
+
+
 def handle_of(text: str, length: int = HANDLE_LENGTH) -> str:
     """Return the handle of a text: the first hex digits of its SHA-256."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
@@ -42,6 +55,7 @@ class MemoryRecallStore:
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
+        self._notes: dict[str, str] = {}
 
     def put(self, text: str) -> str:
         """Keep a text and return its handle."""
@@ -53,6 +67,14 @@ class MemoryRecallStore:
     def get(self, handle: str) -> str | None:
         """Return the text under a handle, or None."""
         return self._texts.get(handle)
+
+    def note(self, key: str, text: str) -> str:
+        """Keep a text under a key of one's own, and return what is kept there: the first text stays."""
+        return self._notes.setdefault(key, text)
+
+    def noted(self, key: str) -> str | None:
+        """Return the text under a key of one's own, or None."""
+        return self._notes.get(key)
 
 
 class SQLiteRecallStore:
@@ -75,6 +97,7 @@ class SQLiteRecallStore:
                 self._connection.execute(
                     "CREATE TABLE IF NOT EXISTS recall (handle TEXT PRIMARY KEY, text BLOB NOT NULL)"
                 )
+                self._connection.execute("CREATE TABLE IF NOT EXISTS notes (key TEXT PRIMARY KEY, text BLOB NOT NULL)")
         except sqlite3.Error as error:
             raise ConfigurationError(
                 f"cannot keep texts for recall in {self.path}: {error}; give a path that can be written"
@@ -98,6 +121,18 @@ class SQLiteRecallStore:
             data = self._read(handle)
         return None if data is None else data.decode("utf-8", "surrogatepass")
 
+    def note(self, key: str, text: str) -> str:
+        """Keep a text under a key of one's own, and return what is kept there: the first text stays."""
+        with self._lock, self._connection:
+            data = text.encode("utf-8", "surrogatepass")
+            self._connection.execute("INSERT OR IGNORE INTO notes VALUES (?, ?)", (key, data))
+            return self._read_note(key) or text
+
+    def noted(self, key: str) -> str | None:
+        """Return the text under a key of one's own, or None."""
+        with self._lock:
+            return self._read_note(key)
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
@@ -105,3 +140,7 @@ class SQLiteRecallStore:
     def _read(self, handle: str) -> bytes | None:
         row = self._connection.execute("SELECT text FROM recall WHERE handle = ?", (handle,)).fetchone()
         return None if row is None else bytes(row[0])
+
+    def _read_note(self, key: str) -> str | None:
+        row = self._connection.execute("SELECT text FROM notes WHERE key = ?", (key,)).fetchone()
+        return None if row is None else bytes(row[0]).decode("utf-8", "surrogatepass")

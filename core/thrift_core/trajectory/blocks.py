@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from thrift_core.trajectory.entry import Entry
+from thrift_core.trajectory.entry import Entry, NotKept
 from thrift_core.trajectory.facts import ledger
 from thrift_core.trajectory.results import MARK
 from thrift_core.trajectory.words import argument_words, naming_words
@@ -57,14 +57,24 @@ def merge_old(thread: Thread, before: int) -> None:
     texts = [thread.entries[index].text for index in old]
     words = dict.fromkeys(word for text in texts for word in _lasting_words(thread, text))
     names = " ".join(_within_last(list(words), _OLD_CHARACTERS))
-    whole = "\n".join(thread.recall(match[1]) for text in texts if (match := _HANDLE.search(text)))
-    merged = f"{_head(thread.keep(whole))}\n{_LASTING}{names}"
+    wholes = [thread.recall(match[1]) for text in texts if (match := _HANDLE.search(text))]
+    # What is not there any more, such as in a store whose texts expire, must not be merged away.
+    if None in wholes or (handle := _kept(thread, "\n".join(whole for whole in wholes if whole))) is None:
+        return
+    merged = f"{_head(handle)}\n{_LASTING}{names}"
     if not _merge_pays(thread, old, before, thread.count(merged)):
         return
     for index in old[1:]:
         thread.drop(index, index + 1, "merged into an older block")
     thread.change(old[0], "block", merged, f"{len(old)} older blocks in one")
     thread.blocks[: len(old)] = old[:1]
+
+
+def _kept(thread: Thread, text: str) -> str | None:
+    try:
+        return thread.keep(text)
+    except NotKept:
+        return None
 
 
 def _merge_pays(thread: Thread, old: Sequence[int], before: int, tokens: int) -> bool:

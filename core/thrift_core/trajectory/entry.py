@@ -15,6 +15,10 @@ _FRAME_TOKENS = 4
 NEEDS_NOTHING = 1 << 60
 
 
+class NotKept(Exception):
+    """What was to be cut could not be put into the recall store, so it is not cut."""
+
+
 @dataclass(slots=True)
 class Entry:
     """One message as the summarizer keeps it.

@@ -72,6 +72,7 @@ class TrajectorySummarizer:
         self._minimum_cached = minimum_cached
         self._threads: OrderedDict[tuple[object, ...], list[Thread]] = OrderedDict()
         self._tools: tuple[Sequence[Mapping[str, Any]], int] = ((), 0)
+        self._faults: list[Exception] = []
         self._lock = threading.Lock()
 
     def plan(
@@ -95,7 +96,15 @@ class TrajectorySummarizer:
             if thread.is_inside_a_call:
                 return edits_of(thread.without_cuts(), pricing)
             thread.call()
+            self._faults += thread.faults
+            thread.faults.clear()
             return edits_of(thread, pricing)
+
+    def faults(self) -> Sequence[Exception]:
+        """Return what went wrong since this was asked last: texts that could not be kept, and so were not cut."""
+        with self._lock:
+            found, self._faults = self._faults, []
+        return found
 
     def prepare(self) -> None:
         """Load the token counter; otherwise the first decision does."""

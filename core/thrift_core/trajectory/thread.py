@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, fields
 
 from thrift_core.messages import Message
 from thrift_core.recall.store import RecallStore
+from thrift_core.recall.tool import RECALL
 from thrift_core.trajectory import blocks, collapse, view_once
 from thrift_core.trajectory.bill import Bill
 from thrift_core.trajectory.edits import KnownEdits
-from thrift_core.trajectory.entry import NEEDS_NOTHING, Count, Entry, State, entry_of
+from thrift_core.trajectory.entry import NEEDS_NOTHING, Count, Entry, NotKept, State, entry_of
 from thrift_core.trajectory.results import MARK, Results
 from thrift_core.trajectory.units import Units
 from thrift_core.trajectory.words import Sightings, argument_words, naming_words
@@ -65,6 +66,7 @@ class Thread:
     known_edits: KnownEdits = field(default_factory=KnownEdits)
     follows_a_foreign_cut: bool = False
     sent_before: int = 0
+    faults: list[Exception] = field(default_factory=list[Exception])
 
     def __post_init__(self) -> None:
         self.results = Results(self.count)
@@ -182,12 +184,24 @@ class Thread:
         return any(word in blocks.lasting(self.entries[block].text) for block in self.blocks)
 
     def keep(self, text: str) -> str:
-        """Put a text into the recall store and return its handle."""
-        return self.store.put(text) if self.store is not None else ""
+        """Put a text into the recall store and return its handle.
 
-    def recall(self, handle: str) -> str:
-        """Return a text from the recall store, empty if it is not there."""
-        return (self.store.get(handle) if self.store is not None else None) or ""
+        Raises:
+            NotKept: it cannot be kept, so it must not be cut.
+        """
+        try:
+            return self.store.put(text) if self.store is not None else ""
+        except Exception as error:
+            self.faults.append(error)
+            raise NotKept(str(error)) from error
+
+    def recall(self, handle: str) -> str | None:
+        """Return a text from the recall store, None if it is not there or the store cannot be reached."""
+        try:
+            return self.store.get(handle) if self.store is not None else None
+        except Exception as error:
+            self.faults.append(error)
+            return None
 
     def may_be_cut_to(self, tokens: int) -> bool:
         """Say whether a request of so many message tokens is no shorter than the provider's cache takes.
@@ -206,9 +220,13 @@ class Thread:
         if not self.bill.is_cached(self.sent_tokens) and self.bill.is_cached(self.raw_tokens):
             self._restore_if_cheaper()
             return
-        view_once.apply(self)
-        if self.bill.calls >= collapse.FEWEST_CALLS:
-            collapse.apply(self)
+        try:
+            view_once.apply(self)
+            if self.bill.calls >= collapse.FEWEST_CALLS:
+                collapse.apply(self)
+        except NotKept:
+            # What was cut before stays cut; at the next call it is tried again.
+            return
 
     def _note(self, index: int) -> None:
         self.known_edits.by_index.pop(index, None)
@@ -278,7 +296,9 @@ class Thread:
         if not text.startswith((blocks.HEAD, view_once.HEAD)):
             return False
         handle = text[:_LONGEST_HEAD].partition("recall ")[2].split()[0:1]
-        return bool(handle) and bool(self.recall(handle[0].rstrip(":")))
+        known = len(self.faults)
+        # Where the store does not answer, it may well be there.
+        return bool(handle) and (self.recall(handle[0].rstrip(":")) is not None or len(self.faults) > known)
 
     def _leave_as_it_is(self, index: int) -> None:
         """Cut no more once a message comes in that was shortened before, and leave all before it as it came.
@@ -297,7 +317,8 @@ class Thread:
 
     def _give_up_rewriting(self) -> None:
         """Start over in the mode that changes nothing sent: an id of a call that was dropped has come up again."""
-        fresh = self.without_cuts()
+        fresh, faults = self.without_cuts(), self.faults
+        fresh.faults = faults
         for item in fields(self):
             setattr(self, item.name, getattr(fresh, item.name))
 
@@ -307,7 +328,9 @@ class Thread:
             self._absorb(entry)
             return
         tokens = entry.text_tokens
-        shortened = self.results.shorten(entry.tool, message.text, tokens) if self._may_shorten(entry) else None
+        is_asked_for = self.store is not None and entry.tool == RECALL
+        is_open = not is_asked_for and self._may_shorten(entry)
+        shortened = self.results.shorten(entry.tool, message.text, tokens) if is_open else None
         is_used = shortened is not None and self._stays_cached(entry.raw_tokens - tokens + shortened.tokens)
         entry.name = self.results.learn(entry.tool, message.text, is_shortened=is_used)
         if shortened is not None and is_used:

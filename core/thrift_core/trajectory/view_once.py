@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thrift_core.recall.store import HANDLE_LENGTH
+from thrift_core.recall.tool import RECALL
 from thrift_core.trajectory.facts import ledger
 from thrift_core.trajectory.results import MARK, parse
 
@@ -34,8 +35,10 @@ _WINDOW = 12
 
 @dataclass(frozen=True, slots=True)
 class _Stub:
+    """What may stand for a result: its facts, and about how many tokens that is."""
+
     index: int
-    text: str
+    facts: str
     tokens: int
 
 
@@ -67,6 +70,8 @@ def apply(thread: Thread) -> None:
 
 def _is_candidate(thread: Thread, entry: Entry) -> bool:
     is_whole = entry.message.role == "tool" and entry.state in ("raw", "short")
+    # What the model asked for in full it asked for to keep.
+    is_whole = is_whole and entry.tool != RECALL
     return is_whole and entry.tokens >= _FEWEST_TOKENS and entry.is_clean and not thread.needed_by[entry.name]
 
 
@@ -82,13 +87,16 @@ def _stub(thread: Thread, index: int, removed: int) -> _Stub | None:
     if missing > 0:
         written = f"{written}\n{text[: missing * _CHARACTERS_PER_TOKEN]}"
     # Once its facts take too much, a result stays as it is: fewer of them will hardly be needed later.
-    frame_text = f"{HEAD}{'0' * HANDLE_LENGTH}: {written}"
-    if frame + thread.count(frame_text) > _LARGEST_SHARE * entry.tokens:
+    # Handles differ in their tokens by very little, and to know one the result must be in the recall store.
+    tokens = frame + thread.count(_text("0" * HANDLE_LENGTH, written))
+    if tokens > _LARGEST_SHARE * entry.tokens:
         entry.is_kept_whole = missing <= 0
         return None
-    stub = f"{HEAD}{thread.keep(text)}: {written}"
-    tokens = frame + thread.count(stub)
-    return _Stub(index, stub, tokens)
+    return _Stub(index, written, tokens)
+
+
+def _text(handle: str, facts: str) -> str:
+    return f"{HEAD}{handle}: {facts}"
 
 
 def _room(text: str, tokens: int) -> int:
@@ -104,6 +112,7 @@ def _visible_besides(thread: Thread, index: int) -> Callable[[str], bool]:
 
 def _cut(thread: Thread, stub: _Stub) -> None:
     entry = thread.entries[stub.index]
+    handle = thread.keep(entry.message.text)
     thread.release(entry)
     thread.results.forget(entry.name)
-    thread.change(stub.index, "stub", stub.text, "read once; its facts stay, the rest can be recalled")
+    thread.change(stub.index, "stub", _text(handle, stub.facts), "read once; its facts stay, the rest can be recalled")
