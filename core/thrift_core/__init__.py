@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from thrift_core.recall.redis_store import RedisRecallStore
     from thrift_core.recall.store import MemoryRecallStore, SQLiteRecallStore
     from thrift_core.retrieval import Passage, TopKTrimmer, Trimmed
+    from thrift_core.routing import CascadeRouter, Decision, Tier
     from thrift_core.trajectory.summarizer import TrajectorySummarizer
 
 __all__ = [
@@ -38,7 +39,9 @@ __all__ = [
     "Budgets",
     "CacheKey",
     "Call",
+    "CascadeRouter",
     "ConfigurationError",
+    "Decision",
     "Hit",
     "Ledger",
     "LedgerError",
@@ -61,6 +64,7 @@ __all__ = [
     "SpikeAlert",
     "Thrift",
     "ThriftError",
+    "Tier",
     "TokenCounter",
     "TopKTrimmer",
     "TrajectorySummarizer",
@@ -72,6 +76,8 @@ __all__ = [
 # Only who uses a lever loads it.
 _LAZY = {
     "CacheKey": "thrift_core.caching.semantic",
+    "CascadeRouter": "thrift_core.routing",
+    "Decision": "thrift_core.routing",
     "Hit": "thrift_core.caching.semantic",
     "MemoryRecallStore": "thrift_core.recall.store",
     "MemoryStore": "thrift_core.caching.semantic",
@@ -83,6 +89,7 @@ _LAZY = {
     "SQLiteRecallStore": "thrift_core.recall.store",
     "SQLiteStore": "thrift_core.caching.semantic",
     "SemanticCache": "thrift_core.caching.semantic",
+    "Tier": "thrift_core.routing",
     "TopKTrimmer": "thrift_core.retrieval",
     "TrajectorySummarizer": "thrift_core.trajectory.summarizer",
     "Trimmed": "thrift_core.retrieval",
