@@ -1,7 +1,8 @@
 """thrift inside LlamaIndex: see what every LLM call costs, hold it to a budget, and cut an agent's bill."""
 
+from llamaindex_thrift.cached_call import CacheHitEvent
 from llamaindex_thrift.costs import CostEventHandler, track_costs
 from llamaindex_thrift.llm import ThriftLLM
 from llamaindex_thrift.trimmer import TopKTrimmer
 
-__all__ = ["CostEventHandler", "ThriftLLM", "TopKTrimmer", "track_costs"]
+__all__ = ["CacheHitEvent", "CostEventHandler", "ThriftLLM", "TopKTrimmer", "track_costs"]

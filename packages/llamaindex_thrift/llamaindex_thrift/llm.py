@@ -7,6 +7,7 @@ import copy
 import logging
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, closing
+from functools import partial
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -26,13 +27,27 @@ from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
 from llama_index.core.tools import BaseTool
 from llama_index.core.types import Model
 from pydantic import Field, PrivateAttr
+from thrift_core.caching.semantic.serving import Serving
 from thrift_core.errors import ConfigurationError
 from thrift_core.levers import LeverName
+from thrift_core.messages import Request
 from thrift_core.thrift import Thrift
 
+from llamaindex_thrift.answers import (
+    areplayed_stream,
+    chat_pieces,
+    completion_pieces,
+    object_of,
+    object_payload,
+    replayed_chat,
+    replayed_completion,
+    replayed_stream,
+)
+from llamaindex_thrift.cacheable import cacheable_request
+from llamaindex_thrift.cached_call import CachedCall
 from llamaindex_thrift.recall import Recalls, recall_tools
 from llamaindex_thrift.spans import Gate
-from llamaindex_thrift.turn import OFFERED, Turn, is_idle
+from llamaindex_thrift.turn import OFFERED, Turn, is_idle, keeps_history
 
 logger = logging.getLogger("thrift")
 # What prompts are built with; the wrapper has the wrapped LLM's, and what is set on one is set on both.
@@ -58,6 +73,11 @@ class ThriftLLM(FunctionCallingLLM):
     cache. An agent's own history is never changed, so the messages of a running agent shrink as well as those of one
     that is resumed; and what was cut the model can recall, without the app's doing.
 
+    With `Thrift(cache=...)` a call that was answered before, or whose question asks the same, is answered from the
+    cache, streamed or not, and where it comes from stands in `response.additional_kwargs["thrift"]` and `response.raw`.
+    Answers are shared only where tenant, user and feature are equal, as `attribute` blocks or LlamaIndex's
+    `instrument_tags` name them, with the LLM's settings, its API key among them.
+
     Whatever fails inside thrift is logged once and counted in the ledger, and the request goes out as it was.
 
     Args:
@@ -75,6 +95,7 @@ class ThriftLLM(FunctionCallingLLM):
 
     llm: LLM = Field(description="The LLM that answers.", exclude=True, repr=False)
     _thrift: Thrift = PrivateAttr()
+    _serving: Serving | None = PrivateAttr(default=None)
     _recalls: Recalls = PrivateAttr(default_factory=Recalls)
     _has_warned: bool = PrivateAttr(default=False)
 
@@ -85,6 +106,7 @@ class ThriftLLM(FunctionCallingLLM):
             raise ConfigurationError(f"thrift={thrift!r}: give a Thrift, such as Thrift.safe(), or None for that one")
         super().__init__(llm=llm, **{name: getattr(llm, name) for name in _SHARED})
         self._thrift = thrift if thrift is not None else Thrift.safe()
+        self._serving = None if self._thrift.cache is None else Serving(self._thrift.cache, self._thrift.ledger)
 
     @classmethod
     def class_name(cls) -> str:
@@ -137,80 +159,134 @@ class ThriftLLM(FunctionCallingLLM):
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation."""
-        turn = self._turn(messages, kwargs)
-        while True:
-            sent, params = turn.prepare()
-            response = self.llm.chat(sent, **params)
-            if not (turn.asks(response) and turn.answer(response)):
-                return response
+        with self._asked("chat", messages, kwargs) as asked:
+            if (served := asked.served(replayed_chat)) is not None:
+                return served
+            turn = self._turn(messages, kwargs)
+            while True:
+                sent, params = turn.prepare()
+                response = self.llm.chat(sent, **params)
+                asked.saw(response)
+                asked.billed()
+                if not (turn.asks(response) and turn.answer(response)):
+                    asked.finish()
+                    return response
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Do what `chat` does."""
-        turn = self._turn(messages, kwargs)
-        while True:
-            sent, params = await turn.aprepare()
-            response = await self.llm.achat(sent, **params)
-            if not (turn.asks(response) and await asyncio.to_thread(turn.answer, response)):
-                return response
+        with await self._aasked("chat", messages, kwargs) as asked:
+            if (served := asked.served(replayed_chat)) is not None:
+                return served
+            turn = self._turn(messages, kwargs)
+            while True:
+                sent, params = await turn.aprepare()
+                response = await self.llm.achat(sent, **params)
+                asked.saw(response)
+                asked.billed()
+                if not (turn.asks(response) and await asyncio.to_thread(turn.answer, response)):
+                    await asked.afinish()
+                    return response
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer a conversation piece by piece."""
+        asked = self._asked("chat", messages, kwargs)
+        if (served := asked.served(replayed_chat)) is not None:
+            return replayed_stream(chat_pieces(served))
         turn = self._turn(messages, kwargs)
-        sent, params = turn.prepare()
-        return self._followed(turn, self.llm.stream_chat(sent, **params))
+        with asked.unless_streamed():
+            sent, params = turn.prepare()
+            return self._followed(turn, self.llm.stream_chat(sent, **params), asked)
 
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Do what `stream_chat` does."""
+        asked = await self._aasked("chat", messages, kwargs)
+        if (served := asked.served(replayed_chat)) is not None:
+            return areplayed_stream(chat_pieces(served))
         turn = self._turn(messages, kwargs)
-        sent, params = await turn.aprepare()
-        return self._afollowed(turn, await self.llm.astream_chat(sent, **params))
-
-    def _followed(self, turn: Turn, stream: ChatResponseGen) -> Generator[ChatResponse, None, None]:
-        while True:
-            with closing(stream):
-                for chunk in stream:
-                    if turn.forwards(chunk):
-                        yield chunk
-            if not turn.ended():
-                return
-            sent, params = turn.prepare()
-            stream = self.llm.stream_chat(sent, **params)
-
-    async def _afollowed(self, turn: Turn, stream: ChatResponseAsyncGen) -> AsyncGenerator[ChatResponse, None]:
-        while True:
-            async with aclosing(stream):
-                async for chunk in stream:
-                    if turn.forwards(chunk):
-                        yield chunk
-            if not await asyncio.to_thread(turn.ended):
-                return
+        with asked.unless_streamed():
             sent, params = await turn.aprepare()
-            stream = await self.llm.astream_chat(sent, **params)
+            return self._afollowed(turn, await self.llm.astream_chat(sent, **params), asked)
+
+    def _followed(self, turn: Turn, stream: ChatResponseGen, asked: CachedCall) -> Generator[ChatResponse, None, None]:
+        with asked:
+            while True:
+                with closing(stream):
+                    for chunk in stream:
+                        asked.saw(chunk)
+                        if turn.forwards(chunk):
+                            yield chunk
+                asked.billed()
+                if not turn.ended():
+                    asked.finish()
+                    return
+                asked.next_round()
+                sent, params = turn.prepare()
+                stream = self.llm.stream_chat(sent, **params)
+
+    async def _afollowed(
+        self, turn: Turn, stream: ChatResponseAsyncGen, asked: CachedCall
+    ) -> AsyncGenerator[ChatResponse, None]:
+        with asked:
+            while True:
+                async with aclosing(stream):
+                    async for chunk in stream:
+                        asked.saw(chunk)
+                        if turn.forwards(chunk):
+                            yield chunk
+                asked.billed()
+                if not await asyncio.to_thread(turn.ended):
+                    await asked.afinish()
+                    return
+                asked.next_round()
+                sent, params = await turn.aprepare()
+                stream = await self.llm.astream_chat(sent, **params)
 
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Complete a prompt."""
-        turn = self._completion(prompt, kwargs)
-        response = self.llm.complete(_prompt(turn, prompt), formatted=formatted, **kwargs)
-        turn.observe(response)
-        return response
+        with self._asked("complete", prompt, kwargs, formatted=formatted) as asked:
+            if (served := asked.served(replayed_completion)) is not None:
+                return served
+            turn = self._completion(prompt, kwargs)
+            response = self.llm.complete(_prompt(turn, prompt), formatted=formatted, **kwargs)
+            turn.observe(response)
+            asked.saw(response)
+            asked.billed()
+            asked.finish()
+            return response
 
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Do what `complete` does."""
-        turn = self._completion(prompt, kwargs)
-        sent = await asyncio.to_thread(_prompt, turn, prompt)
-        response = await self.llm.acomplete(sent, formatted=formatted, **kwargs)
-        turn.observe(response)
-        return response
+        with await self._aasked("complete", prompt, kwargs, formatted=formatted) as asked:
+            if (served := asked.served(replayed_completion)) is not None:
+                return served
+            turn = self._completion(prompt, kwargs)
+            sent = await asyncio.to_thread(_prompt, turn, prompt)
+            response = await self.llm.acomplete(sent, formatted=formatted, **kwargs)
+            turn.observe(response)
+            asked.saw(response)
+            asked.billed()
+            await asked.afinish()
+            return response
 
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """Complete a prompt piece by piece."""
-        sent = _prompt(self._completion(prompt, kwargs), prompt)
-        return self.llm.stream_complete(sent, formatted=formatted, **kwargs)
+        asked = self._asked("complete", prompt, kwargs, formatted=formatted)
+        if (served := asked.served(replayed_completion)) is not None:
+            return replayed_stream(completion_pieces(served))
+        with asked.unless_streamed():
+            sent = _prompt(self._completion(prompt, kwargs), prompt)
+            stream = self.llm.stream_complete(sent, formatted=formatted, **kwargs)
+            return asked.following(stream) if asked.is_followed else stream
 
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
         """Do what `stream_complete` does."""
-        sent = await asyncio.to_thread(_prompt, self._completion(prompt, kwargs), prompt)
-        return await self.llm.astream_complete(sent, formatted=formatted, **kwargs)
+        asked = await self._aasked("complete", prompt, kwargs, formatted=formatted)
+        if (served := asked.served(replayed_completion)) is not None:
+            return areplayed_stream(completion_pieces(served))
+        with asked.unless_streamed():
+            sent = await asyncio.to_thread(_prompt, self._completion(prompt, kwargs), prompt)
+            stream = await self.llm.astream_complete(sent, formatted=formatted, **kwargs)
+            return asked.afollowing(stream) if asked.is_followed else stream
 
     # Structured output is the wrapped LLM's own, for providers differ in how they do it.
 
@@ -222,9 +298,14 @@ class ThriftLLM(FunctionCallingLLM):
         **prompt_args: Any,
     ) -> Model:
         """Return an answer as an object of a class."""
-        prompt, prompt_args = self._shortened(prompt, prompt_args)
-        predicted: Model = self.llm.structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
-        return predicted
+        asking = partial(self._predicted, output_cls, prompt, llm_kwargs, prompt_args)
+        with CachedCall.begin(self._caching, asking) as asked:
+            if (served := asked.served(lambda hit: object_of(output_cls, hit))) is not None:
+                return served
+            sent, arguments = self._shortened(prompt, prompt_args)
+            predicted: Model = self.llm.structured_predict(output_cls, sent, llm_kwargs, **arguments)
+            asked.keep(lambda: object_payload(output_cls, predicted))
+            return predicted
 
     async def astructured_predict(
         self,
@@ -234,9 +315,16 @@ class ThriftLLM(FunctionCallingLLM):
         **prompt_args: Any,
     ) -> Model:
         """Do what `structured_predict` does."""
-        prompt, prompt_args = await asyncio.to_thread(self._shortened, prompt, prompt_args)
-        predicted: Model = await self.llm.astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
-        return predicted
+        asking = partial(self._predicted, output_cls, prompt, llm_kwargs, prompt_args)
+        with await CachedCall.abegin(self._caching, asking) as asked:
+            if (served := asked.served(lambda hit: object_of(output_cls, hit))) is not None:
+                return served
+            sent, arguments = await asyncio.to_thread(self._shortened, prompt, prompt_args)
+            predicted: Model = await self.llm.astructured_predict(output_cls, sent, llm_kwargs, **arguments)
+            await asked.akeep(lambda: object_payload(output_cls, predicted))
+            return predicted
+
+    # A stream of objects is the wrapped LLM's: what it yields on the way is of classes that it makes for it.
 
     def stream_structured_predict(
         self,
@@ -314,6 +402,36 @@ class ThriftLLM(FunctionCallingLLM):
         if not isinstance(self.llm, FunctionCallingLLM):
             raise TypeError(f"{self.llm.class_name()} does not call functions; wrap an LLM that does")
         return self.llm
+
+    def _asked(
+        self, kind: str, messages: Sequence[ChatMessage] | str, kwargs: dict[str, Any], **more: Any
+    ) -> CachedCall:
+        return CachedCall.begin(self._caching, partial(self._compared, kind, messages, kwargs, more))
+
+    async def _aasked(
+        self, kind: str, messages: Sequence[ChatMessage] | str, kwargs: dict[str, Any], **more: Any
+    ) -> CachedCall:
+        return await CachedCall.abegin(self._caching, partial(self._compared, kind, messages, kwargs, more))
+
+    @property
+    def _caching(self) -> Serving | None:
+        # Where the provider keeps the conversation, the messages are not all that it answers to.
+        return None if keeps_history(self.llm) else self._serving
+
+    def _compared(
+        self, kind: str, messages: Sequence[ChatMessage] | str, kwargs: dict[str, Any], more: dict[str, Any]
+    ) -> Request:
+        asked = [ChatMessage(role=MessageRole.USER, content=messages)] if isinstance(messages, str) else messages
+        return cacheable_request(self.llm, asked, kwargs, kind=kind, **more)
+
+    def _predicted(
+        self, output_cls: type[Model], prompt: PromptTemplate, llm_kwargs: dict[str, Any] | None, args: dict[str, Any]
+    ) -> Request:
+        messages = prompt.format_messages(llm=self.llm, **args)
+        parser = prompt.output_parser
+        return cacheable_request(
+            self.llm, messages, llm_kwargs or {}, kind="structured", output_cls=output_cls, output_parser=parser
+        )
 
     def _turn(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> Turn:
         return Turn(self.llm, self._thrift, self._recalls, messages, kwargs)

@@ -70,7 +70,7 @@ class Turn:
         self._skip: set[LeverName] = set(skip)
         if thrift.tools and not self._tool_names:
             self._skip.add("summarizer")  # what it would cut could not be had back
-        self._is_idle = is_idle(thrift) or _keeps_history(llm)
+        self._is_idle = is_idle(thrift) or keeps_history(llm)
         self._messages = self._given
         self._seen: Request | None = None
         self._recalled: list[ChatMessage] = []
@@ -208,8 +208,8 @@ class Turn:
 
 
 def is_idle(thrift: Thrift) -> bool:
-    """Return whether no lever is on or in shadow."""
-    return all(mode == "off" for mode in thrift.modes.values())
+    """Return whether no lever that edits requests is on or in shadow."""
+    return all(mode == "off" for name, mode in thrift.modes.items() if name != "cache")
 
 
 def _in_order(kwargs: Mapping[str, Any], request: Request) -> dict[str, Any]:
@@ -222,6 +222,6 @@ def _in_order(kwargs: Mapping[str, Any], request: Request) -> dict[str, Any]:
     return {"tools": {**given, "tools": ours} if isinstance(given, Mapping) else ours}
 
 
-def _keeps_history(llm: LLM) -> bool:
+def keeps_history(llm: LLM) -> bool:
     """Return whether the provider keeps the conversation, so that what is sent is not what it reads."""
     return bool(getattr(llm, "track_previous_responses", False) or getattr(llm, "_previous_response_id", None))
