@@ -3,6 +3,7 @@
 from llamaindex_thrift.cached_call import CacheHitEvent
 from llamaindex_thrift.costs import CostEventHandler, track_costs
 from llamaindex_thrift.llm import ThriftLLM
+from llamaindex_thrift.query_engine import CachedQueryEngine
 from llamaindex_thrift.trimmer import TopKTrimmer
 
-__all__ = ["CacheHitEvent", "CostEventHandler", "ThriftLLM", "TopKTrimmer", "track_costs"]
+__all__ = ["CacheHitEvent", "CachedQueryEngine", "CostEventHandler", "ThriftLLM", "TopKTrimmer", "track_costs"]

@@ -62,7 +62,7 @@ def cacheable_request(
         OSError: a file that a message shows cannot be read.
     """
     settings = vars(llm)
-    extras = [_plain(_unseen(message)) for message in messages]
+    extras = [plain(_unseen(message)) for message in messages]
     return replace(
         request_view(messages, kwargs, settings),
         messages=tuple(map(_message, messages)),
@@ -70,7 +70,7 @@ def cacheable_request(
         parameters={
             **settings_of(llm),
             **_plain_settings(kwargs),
-            "thrift_call": [kind, _plain(more)],
+            "thrift_call": [kind, plain(more)],
             # Beside the question and not with it: it has to be equal, the question may be put otherwise.
             "thrift_messages": extras if any(extras) else [],
         },
@@ -84,7 +84,7 @@ def settings_of(llm: BaseLLM) -> dict[str, Any]:
 
 def _plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: _plain(value)
+        name: plain(value)
         for name, value in settings.items()
         if value is not None and name not in _NO_PART and not _PASS.search(name)
     }
@@ -106,7 +106,7 @@ def _block(block: BaseModel) -> dict[str, Any]:
     path = values.pop("path", None)
     if path is not None:
         values["thrift_file"] = blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
-    return {name: _plain(value) for name, value in values.items()}
+    return {name: plain(value) for name, value in values.items()}
 
 
 def _unseen(message: ChatMessage) -> dict[str, Any]:
@@ -115,22 +115,22 @@ def _unseen(message: ChatMessage) -> dict[str, Any]:
     return {**unseen, "thrift_texts": texts} if texts > 1 else unseen
 
 
-def _plain(value: object) -> Any:  # noqa: PLR0911 - one line for each kind of value
+def plain(value: object) -> Any:  # noqa: PLR0911 - one line for each kind of value
     """Return a value as the core can compare it; an object that says nothing of itself is only equal to itself."""
     if value is None or isinstance(value, bool | int | float | Decimal | bytes):
         return value
     if isinstance(value, Enum):
-        return _plain(value.value)
+        return plain(value.value)
     if isinstance(value, str | Path | AnyUrl):
         return str(value)
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, AbstractSet):
-        return sorted(repr(_plain(item)) for item in value)
+        return sorted(repr(plain(item)) for item in value)
     if isinstance(value, Sequence):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, BaseLLM):
         return settings_of(value)
     return _plain_object(value)
@@ -140,9 +140,9 @@ def _plain_object(value: object) -> Any:
     if isclass(value):
         return [_name(value), value.model_json_schema() if issubclass(value, BaseModel) else None]
     if isinstance(value, BaseModel):
-        return [_name(type(value)), {name: _plain(item) for name, item in vars(value).items()}]
+        return [_name(type(value)), {name: plain(item) for name, item in vars(value).items()}]
     if ismethod(value):
-        return [_plain(value.__self__), value.__name__]
+        return [plain(value.__self__), value.__name__]
     if isfunction(value) and "<" not in value.__qualname__:
         return _name(value)
     try:

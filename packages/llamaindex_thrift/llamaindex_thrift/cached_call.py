@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import aclosing, closing, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from thrift_core.accounting.usage import Usage
 from thrift_core.caching.semantic.answer import CachedAnswer, Hit
 from thrift_core.caching.semantic.serving import Serving, provenance
 from thrift_core.caching.semantic.turn import Turn
-from thrift_core.messages import Request, ToolCall
+from thrift_core.messages import Message, Request, ToolCall
 
 from llamaindex_thrift.answers import chat_payload, completion_payload, finish_reason
 from llamaindex_thrift.usage import Response, reported_usage
@@ -45,6 +45,23 @@ class CacheHitEvent(BaseEvent):
     def class_name(cls) -> str:
         """Return the name that LlamaIndex shows."""
         return "ThriftCacheHitEvent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """An answer that is no response of an LLM, to be kept.
+
+    Attributes:
+        payload: the answer as text.
+        text: what it says, where the payload says more.
+        context: what was sent to the LLM beside the question.
+        sources: the documents that it rests on.
+    """
+
+    payload: str
+    text: str = ""
+    context: str = ""
+    sources: tuple[str, ...] = ()
 
 
 class CachedCall:
@@ -191,15 +208,15 @@ class CachedCall:
             self.billed()
             await self.afinish()
 
-    def keep(self, payload: Callable[[], str], sources: tuple[str, ...] = ()) -> None:
+    def keep(self, thing: Callable[[], Kept]) -> None:
         """Keep an answer that is no response of an LLM, such as an object or what a query engine says."""
         if self._serving is not None and self._turn is not None:
-            self._serving.finish(self._turn, lambda: self._object(payload(), sources))
+            self._serving.finish(self._turn, lambda: self._object(thing()))
 
-    async def akeep(self, payload: Callable[[], str], sources: tuple[str, ...] = ()) -> None:
+    async def akeep(self, thing: Callable[[], Kept]) -> None:
         """Do what `keep` does, off the event loop."""
         if self._serving is not None and self._turn is not None:
-            await self._serving.afinish(self._turn, lambda: self._object(payload(), sources))
+            await self._serving.afinish(self._turn, lambda: self._object(thing()))
 
     def __enter__(self) -> CachedCall:
         return self
@@ -235,13 +252,22 @@ class CachedCall:
         )
         return self._with_cost(answer, request, serving)
 
-    def _object(self, payload: str, sources: tuple[str, ...]) -> CachedAnswer | None:
-        """Return an answer whose call we did not see: what it used is estimated."""
-        if self._request is None or self._serving is None:
+    def _object(self, kept: Kept) -> CachedAnswer | None:
+        """Return an answer whose calls we did not see: what they used is estimated, and rather too low."""
+        request, serving = self._request, self._serving
+        if request is None or serving is None:
             return None
-        usage = self._usage or estimated(self._request, payload)
-        answer = CachedAnswer(payload=payload, model=self._request.model, usage=usage, sources=sources)
-        return self._with_cost(answer, self._request, self._serving)
+        sent = (
+            replace(request, messages=(*request.messages, Message("user", kept.context))) if kept.context else request
+        )
+        answer = CachedAnswer(
+            payload=kept.payload,
+            text=kept.text,
+            model=request.model,
+            usage=estimated(sent, kept.text or kept.payload),
+            sources=kept.sources,
+        )
+        return self._with_cost(answer, request, serving)
 
     def _with_cost(self, answer: CachedAnswer, request: Request, serving: Serving) -> CachedAnswer:
         cost = serving.cost_of(answer.usage, model=request.model, provider=request.provider, service_tier=self._tier)

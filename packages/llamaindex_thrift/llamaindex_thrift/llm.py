@@ -44,7 +44,7 @@ from llamaindex_thrift.answers import (
     replayed_stream,
 )
 from llamaindex_thrift.cacheable import cacheable_request
-from llamaindex_thrift.cached_call import CachedCall
+from llamaindex_thrift.cached_call import CachedCall, Kept
 from llamaindex_thrift.recall import Recalls, recall_tools
 from llamaindex_thrift.spans import Gate
 from llamaindex_thrift.turn import OFFERED, Turn, is_idle, keeps_history
@@ -304,7 +304,7 @@ class ThriftLLM(FunctionCallingLLM):
                 return served
             sent, arguments = self._shortened(prompt, prompt_args)
             predicted: Model = self.llm.structured_predict(output_cls, sent, llm_kwargs, **arguments)
-            asked.keep(lambda: object_payload(output_cls, predicted))
+            asked.keep(lambda: Kept(payload=object_payload(output_cls, predicted)))
             return predicted
 
     async def astructured_predict(
@@ -321,7 +321,7 @@ class ThriftLLM(FunctionCallingLLM):
                 return served
             sent, arguments = await asyncio.to_thread(self._shortened, prompt, prompt_args)
             predicted: Model = await self.llm.astructured_predict(output_cls, sent, llm_kwargs, **arguments)
-            await asked.akeep(lambda: object_payload(output_cls, predicted))
+            await asked.akeep(lambda: Kept(payload=object_payload(output_cls, predicted)))
             return predicted
 
     # A stream of objects is the wrapped LLM's: what it yields on the way is of classes that it makes for it.
