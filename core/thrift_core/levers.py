@@ -13,6 +13,7 @@ from thrift_core.prices import Pricing
 if TYPE_CHECKING:
     from thrift_core.caching.advice import CacheAdvice
     from thrift_core.recall.store import RecallStore
+    from thrift_core.trajectory.summary_task import LlmSummary, SummaryTask
 
 Mode = Literal["on", "shadow", "off"]
 LeverName = Literal["cache", "compressor", "summarizer", "planner"]
@@ -96,6 +97,27 @@ class StoringLever(Protocol):
     @property
     def store(self) -> RecallStore:
         """Where it is kept."""
+        ...
+
+
+@runtime_checkable
+class SummarizingLever(Protocol):
+    """A lever that may want a model to write a summary; it calls none itself."""
+
+    def summarize_with(self, summary: LlmSummary) -> None:
+        """Be told of a model that somebody will run."""
+        ...
+
+    def decision(self, request: Request, pricing: Pricing | None) -> tuple[Sequence[Edit], SummaryTask | None]:
+        """Decide, as `decide` does, and say what summary would pay; asked in its place."""
+        ...
+
+    def withdraw(self, task: SummaryTask) -> None:
+        """Be told that nobody will work on a task."""
+        ...
+
+    def summarized(self, task: SummaryTask, text: str | None) -> str | None:
+        """Take in a summary, None where the model failed; return why it is not used, if it is not."""
         ...
 
 

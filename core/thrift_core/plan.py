@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from thrift_core.levers import AdvisingLever, Lever, LeverName, Mode
+from thrift_core.levers import AdvisingLever, Lever, LeverName, Mode, SummarizingLever
 from thrift_core.messages import AppendBlock, Edit, Message, ReplaceText, Request, apply_edits
 from thrift_core.prices import Pricing
 
 if TYPE_CHECKING:
     from thrift_core.caching.advice import CacheAdvice
+    from thrift_core.trajectory.summary_task import SummaryTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,13 @@ class Plan:
         steps: what each lever that is on or in shadow did, in order. The indices of a step's edits refer to the
             request as the steps before it left it.
         advice: what the planner, where it is on, predicts that the request as it is sent will be billed as.
+        summary: a summary by a model that would pay; see `Thrift.summarize_with`.
     """
 
     request: Request
     steps: tuple[Step, ...] = ()
     advice: CacheAdvice | None = None
+    summary: SummaryTask | None = None
 
     @property
     def applied(self) -> tuple[Step, ...]:
@@ -67,18 +70,32 @@ class Plan:
         return "\n".join(_line(step) for step in self.steps)
 
 
-def decided(
-    lever: Lever, request: Request, pricing: Pricing | None
-) -> tuple[tuple[Edit, ...], Request, CacheAdvice | None]:
-    """Return a lever's edits, the request with them applied and its advice; raise if the edits make no sense."""
-    advice = lever.advise(request, pricing) if isinstance(lever, AdvisingLever) else None
-    edits = tuple(advice.edits if advice is not None else lever.decide(request, pricing))
+class Decided(NamedTuple):
+    """A lever's edits, the request with them applied, and what else it says."""
+
+    edits: tuple[Edit, ...]
+    request: Request
+    advice: CacheAdvice | None
+    summary: SummaryTask | None
+
+
+def decided(lever: Lever, request: Request, pricing: Pricing | None) -> Decided:
+    """Return what a lever decides; raise if its edits make no sense."""
+    advice, summary = None, None
+    if isinstance(lever, AdvisingLever):
+        advice = lever.advise(request, pricing)
+        edits = tuple(advice.edits)
+    elif isinstance(lever, SummarizingLever):
+        proposed, summary = lever.decision(request, pricing)
+        edits = tuple(proposed)
+    else:
+        edits = tuple(lever.decide(request, pricing))
     for edit in edits:
         _check_edit(edit)
     messages = apply_edits(request.messages, edits)
     if request.messages and not messages:
         raise ValueError("the edits leave no message")
-    return edits, replace(request, messages=messages), advice
+    return Decided(edits, replace(request, messages=messages), advice, summary)
 
 
 def _check_edit(edit: object) -> None:

@@ -25,6 +25,7 @@ from thrift_core.levers import (
     Setting,
     Shadow,
     StoringLever,
+    SummarizingLever,
     ToolLever,
 )
 from thrift_core.messages import Request
@@ -35,11 +36,18 @@ if TYPE_CHECKING:
     from thrift_core.caching.semantic.cache import SemanticCache
     from thrift_core.recall.store import RecallStore
     from thrift_core.trajectory.summarizer import SummarizerMode
+    from thrift_core.trajectory.summary_task import LlmSummary, SummaryTask
 
 T = TypeVar("T")
+
+
 # Loading a token encoding takes a second on a busy machine. A first request that went without the levers would be
 # changed, and its cached prefix lost, at the second.
 _PREPARING_SECONDS = 30.0
+
+
+class SummaryRefused(Exception):
+    """A model's summary that is not used; says why."""
 
 
 class Thrift:
@@ -124,6 +132,36 @@ class Thrift:
             if isinstance(lever, ObservingLever):
                 self._guard.run("observe", partial(lever.observe, plan.request, usage))
 
+    def summarize_with(self, summary: LlmSummary) -> None:
+        """Let a model write summaries of old steps; whoever calls this runs it, and answers with `summarized`.
+
+        Raises:
+            ConfigurationError: no lever that is on takes summaries, or one is written by another model already.
+        """
+        levers = [lever for lever in self._on() if isinstance(lever, SummarizingLever)]
+        if not levers:
+            raise ConfigurationError("no summarizer is on that could use a summary by a model: give Thrift.balanced()")
+        if summary.pricing is None and summary.model is not None:
+            pricing = self.ledger.prices.pricing(summary.model, summary.provider)
+            summary = summary if isinstance(pricing, Unpriced) else replace(summary, pricing=pricing)
+        for lever in levers:
+            lever.summarize_with(summary)
+
+    def summarized(self, task: SummaryTask, text: str | None) -> None:
+        """Take in a summary that a plan wanted, None where the model failed. Never raises."""
+        for lever in self._on():
+            if isinstance(lever, SummarizingLever):
+                reason = self._guard.run("summarizer", partial(lever.summarized, task, text))
+                if reason is not None:
+                    self._guard.note("summarizer", SummaryRefused(reason))
+
+    def withdraw(self, plan: Plan) -> None:
+        """Say that nobody will write the summary that a plan wants, if it wants one. Never raises."""
+        if (task := plan.summary) is not None:
+            for lever in self._on():
+                if isinstance(lever, SummarizingLever):
+                    self._guard.run("summarizer", partial(lever.withdraw, task))
+
     @property
     def modes(self) -> dict[LeverName, Mode]:
         """What each lever is set to."""
@@ -169,7 +207,9 @@ class Thrift:
 
     def explain(self, request: Request) -> str:
         """Say what each lever would do to the request and why, without booking anything."""
-        return str(self._plan(request))
+        plan = self._plan(request)
+        self.withdraw(plan)
+        return str(plan)
 
     def _plan(self, request: Request, skip: Collection[LeverName] = ()) -> Plan:
         if not self._levers:
@@ -203,10 +243,13 @@ class Thrift:
             self._guard.note(name, error)
         if found is None:
             return replace(plan, steps=(*plan.steps, Step(name, mode, note="failed, passed over")))
-        edits, edited, advice = found
-        step = Step(name, mode, edits, note="" if edits else "nothing to do")
+        step = Step(name, mode, found.edits, note="" if found.edits else "nothing to do")
         plan = replace(plan, steps=(*plan.steps, step))
-        return replace(plan, request=edited, advice=advice or plan.advice) if mode == "on" else plan
+        if mode != "on":
+            return plan
+        return replace(
+            plan, request=found.request, advice=found.advice or plan.advice, summary=found.summary or plan.summary
+        )
 
     def _recall(self, arguments: Mapping[str, Any]) -> str | None:
         levers = self._tool_levers()

@@ -34,18 +34,22 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 def write(thread: Thread, start: int, stop: int) -> str:
     """Return the block for messages `start` up to `stop`; their transcript goes to the recall store."""
-    span = thread.entries[start:stop]
+    lines = fact_lines(thread, start, stop)
+    return f"{_head(thread.keep(transcript(thread.entries[start:stop])))}\n" + "\n".join(lines)
+
+
+def fact_lines(thread: Thread, start: int, stop: int, *, said: str = "") -> list[str]:
+    """Return what is worth keeping of messages, a line for each, without what is in `said` or visible elsewhere."""
     known: set[str] = set()
 
     @cache
     def is_visible(word: str) -> bool:
-        return thread.is_visible(word, start, stop)
+        return word in said or thread.is_visible(word, start, stop)
 
     def is_seen(word: str) -> bool:
         return word in known or is_visible(word)
 
-    lines = [line for entry in span if (line := _line(entry, is_seen, known))]
-    return f"{_head(thread.keep(transcript(span)))}\n" + "\n".join(lines)
+    return [line for entry in thread.entries[start:stop] if (line := _line(entry, is_seen, known))]
 
 
 def merge_old(thread: Thread, before: int) -> None:
@@ -148,6 +152,13 @@ def _new(words: Iterable[str], is_seen: Seen, known: set[str]) -> list[str]:
             known.add(word)
             kept.append(word)
     return kept
+
+
+def within(text: str, characters: int) -> str:
+    """Return a text, if it is too long its beginning and its end."""
+    if len(text) <= characters:
+        return text
+    return f"{text[: characters * 2 // 3]} [...] {text[-characters // 3 :]}"
 
 
 def _within(words: Sequence[str], characters: int) -> list[str]:

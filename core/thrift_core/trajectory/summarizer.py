@@ -15,9 +15,12 @@ from thrift_core.prices import Pricing
 from thrift_core.recall.store import MemoryRecallStore, RecallStore
 from thrift_core.recall.tool import recall, recall_schema
 from thrift_core.tokens import TokenCounter, default_counter
+from thrift_core.trajectory import llm_summary
 from thrift_core.trajectory.bill import MINIMUM_CACHED, Bill
 from thrift_core.trajectory.edits import edits_of
+from thrift_core.trajectory.llm_summary import Summaries
 from thrift_core.trajectory.rates import Rates
+from thrift_core.trajectory.summary_task import LlmSummary, SummaryPrices, SummaryTask
 from thrift_core.trajectory.thread import Thread
 
 SummarizerMode = Literal["append_only", "rewrite"]
@@ -73,6 +76,9 @@ class TrajectorySummarizer:
         self._threads: OrderedDict[tuple[object, ...], list[Thread]] = OrderedDict()
         self._tools: tuple[Sequence[Mapping[str, Any]], int] = ((), 0)
         self._faults: list[Exception] = []
+        self._summary: LlmSummary | None = None
+        self._asked: OrderedDict[str, Thread] = OrderedDict()
+        self._notes: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def plan(
@@ -91,14 +97,67 @@ class TrajectorySummarizer:
         Returns:
             edits for `thrift_core.messages.apply_edits`. An edit's `saved_usd` is what it saves on this call.
         """
+        return self._plan(messages, pricing, tools, None)[0]
+
+    def _plan(
+        self,
+        messages: Sequence[Message],
+        pricing: Pricing | None,
+        tools: Sequence[Mapping[str, Any]],
+        summary_prices: SummaryPrices | None,
+    ) -> tuple[list[Edit], SummaryTask | None]:
         with self._lock:
-            thread = self._thread(messages, Rates.of(pricing), self._tool_tokens(tools))
+            thread = self._thread(messages, Rates.of(pricing), self._tool_tokens(tools), summary_prices)
             if thread.is_inside_a_call:
-                return edits_of(thread.without_cuts(), pricing)
+                return edits_of(thread.without_cuts(), pricing), None
             thread.call()
             self._faults += thread.faults
             thread.faults.clear()
-            return edits_of(thread, pricing)
+            return edits_of(thread, pricing), self._task(thread)
+
+    def _task(self, thread: Thread) -> SummaryTask | None:
+        state = thread.summaries
+        if state is None or state.wanted is None or state.asked is not None:
+            return None
+        state.asked = state.wanted
+        self._asked[state.asked.key] = thread
+        while len(self._asked) > _MOST_THREADS:
+            self._asked.popitem(last=False)
+        return state.asked
+
+    def summarize_with(self, summary: LlmSummary) -> None:
+        """Let a model write summaries of old steps, for whoever runs it: see `LlmSummary`.
+
+        Raises:
+            ConfigurationError: nothing sent may be changed in this mode, or another model was named before.
+        """
+        if self.mode != "rewrite":
+            raise ConfigurationError("summaries by a model replace what was sent: give a summarizer of mode='rewrite'")
+        if self._summary is not None and self._summary != summary:
+            raise ConfigurationError(f"summaries are written by {self._summary.model!r} already, not {summary.model!r}")
+        self._summary = summary
+
+    def decision(self, request: Request, pricing: Pricing | None) -> tuple[Sequence[Edit], SummaryTask | None]:
+        """Return what `decide` does, and a summary that would pay: whoever runs the model answers with `summarized`."""
+        prices = self._summary and self._summary.prices_beside(pricing, request.model, request.provider)
+        return self._plan(request.messages, pricing, request.tools, prices)
+
+    def withdraw(self, task: SummaryTask) -> None:
+        """Take back a task that nobody will work on; it may be set again."""
+        with self._lock:
+            thread = self._asked.pop(task.key, None)
+            if thread is not None and thread.summaries is not None and thread.summaries.asked is task:
+                thread.summaries.asked = None
+
+    def summarized(self, task: SummaryTask, text: str | None) -> str | None:
+        """Take in the answer to a task, None where the model failed; it is used at the next call, if it still pays.
+
+        Returns:
+            why it is not used, None if it may be.
+        """
+        with self._lock:
+            thread = self._asked.pop(task.key, None)
+            return "the task is not known" if thread is None else llm_summary.answered(thread, task, text)
 
     def faults(self) -> Sequence[Exception]:
         """Return what went wrong since this was asked last: texts that could not be kept, and so were not cut."""
@@ -128,25 +187,30 @@ class TrajectorySummarizer:
         """What counts the tokens."""
         return self._given_counter if self._given_counter is not None else default_counter()
 
-    def _thread(self, messages: Sequence[Message], rates: Rates, tool_tokens: int) -> Thread:
+    def _thread(
+        self, messages: Sequence[Message], rates: Rates, tool_tokens: int, summary_prices: SummaryPrices | None
+    ) -> Thread:
         """Return the thread that these messages continue, or a new one, with all messages taken in."""
-        key = (messages[0] if messages else None, rates, tool_tokens)
+        key = (messages[0] if messages else None, rates, tool_tokens, summary_prices)
         known = self._threads.setdefault(key, [])
         self._threads.move_to_end(key)
         while len(self._threads) > _MOST_THREADS:
             self._threads.popitem(last=False)
         thread = max((thread for thread in known if thread.is_prefix_of(messages)), key=len, default=None)
         if thread is None:
-            thread = self._new_thread(rates, tool_tokens)
+            thread = self._new_thread(rates, tool_tokens, summary_prices)
             known.append(thread)
             del known[:-_MOST_THREADS]
         thread.advance(messages[len(thread) :])
         return thread
 
-    def _new_thread(self, rates: Rates, tool_tokens: int) -> Thread:
+    def _new_thread(self, rates: Rates, tool_tokens: int, prices: SummaryPrices | None) -> Thread:
         is_cutting = self.mode == "rewrite"
         bill = Bill(rates, tool_tokens, self._minimum_cached)
-        return Thread(self.counter.count, bill, self.store if is_cutting else None)
+        summaries = None
+        if self._summary is not None and prices is not None:
+            summaries = Summaries(self._summary, prices, notes=self._notes)
+        return Thread(self.counter.count, bill, self.store if is_cutting else None, summaries)
 
     def _tool_tokens(self, tools: Sequence[Mapping[str, Any]]) -> int:
         known, tokens = self._tools

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, fields
 from thrift_core.messages import Message
 from thrift_core.recall.store import RecallStore
 from thrift_core.recall.tool import RECALL
-from thrift_core.trajectory import blocks, collapse, view_once
+from thrift_core.trajectory import blocks, collapse, llm_summary, view_once
 from thrift_core.trajectory.bill import Bill
 from thrift_core.trajectory.edits import KnownEdits
 from thrift_core.trajectory.entry import NEEDS_NOTHING, Count, Entry, NotKept, State, entry_of
+from thrift_core.trajectory.llm_summary import Summaries
 from thrift_core.trajectory.results import MARK, Results
 from thrift_core.trajectory.units import Units
 from thrift_core.trajectory.words import Sightings, argument_words, naming_words
@@ -39,11 +40,13 @@ class Thread:
         entries: the messages with what is sent in their place.
         live: where the part that was not collapsed begins.
         head: where the part that is never touched ends: system messages and the task.
+        summaries: summaries by a model; None where none is to write any.
     """
 
     count: Count
     bill: Bill
     store: RecallStore | None = None
+    summaries: Summaries | None = None
     entries: list[Entry] = field(default_factory=list[Entry])
     live: int = 0
     head: int = 0
@@ -157,10 +160,17 @@ class Thread:
         self.needed_by.subtract(entry.refers_to)
         entry.refers_to = frozenset()
 
-    def write_again(self, start: int) -> None:
-        """Shorten the results from `start` on anew, for what they referred to is gone."""
+    def write_again(self, start: int, carrier: int | None = None) -> None:
+        """Shorten the results from `start` on anew, for what they referred to is gone.
+
+        Args:
+            start: the first message behind the block.
+            carrier: the result that holds the block, if one does: it is counted by references as well.
+        """
         self.results = Results(self.count)
         self.needed_by = Counter()
+        if carrier is not None and self.entries[carrier].message.role == "tool":
+            self._absorb(self.entries[carrier])
         for index in range(start, len(self.entries)):
             entry = self.entries[index]
             if entry.message.role == "tool" and entry.state in ("raw", "short"):
@@ -181,7 +191,10 @@ class Thread:
         for place in self.seen.places(word)[-_PLACES_TRIED:]:
             if not start <= place < stop and self.entries[place].is_readable:
                 return True
-        return any(word in blocks.lasting(self.entries[block].text) for block in self.blocks)
+        if any(word in blocks.lasting(self.entries[block].text) for block in self.blocks):
+            return True
+        summaries = self.summaries.blocks if self.summaries is not None else ()
+        return any(word in self.entries[block].text for block in summaries)
 
     def keep(self, text: str) -> str:
         """Put a text into the recall store and return its handle.
@@ -224,6 +237,7 @@ class Thread:
             view_once.apply(self)
             if self.bill.calls >= collapse.FEWEST_CALLS:
                 collapse.apply(self)
+            llm_summary.apply(self)
         except NotKept:
             # What was cut before stays cut; at the next call it is tried again.
             return
@@ -250,6 +264,9 @@ class Thread:
         self.needed_by = Counter()
         self.spans.clear()
         self.blocks.clear()
+        if self.summaries is not None:
+            self.summaries.blocks.clear()
+            self.summaries.give_up(self.raw_tokens)
         self.live = self.head
         for index, entry in enumerate(self.entries):
             entry.refers_to = frozenset()
