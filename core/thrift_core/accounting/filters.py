@@ -52,6 +52,18 @@ def savings_where(since: datetime | None, until: datetime | None, filters: Mappi
     return " AND ".join(conditions) or "1", values
 
 
+def lookups_where(since: datetime | None, until: datetime | None, filters: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """Return the condition on `lookups`, and its values; raises as `calls_where` does.
+
+    A lookup belongs to no call, so a filter by the call's model, provider or outcome leaves none.
+    """
+    conditions, values = _period("at", since, until)
+    for name, value in _checked(filters).items():
+        conditions.append("0" if name in _OF_THE_CALL else f"{name} = ?")
+        values += [] if name in _OF_THE_CALL else [value]
+    return " AND ".join(conditions) or "1", values
+
+
 def _period(column: str, since: datetime | None, until: datetime | None) -> tuple[list[str], list[Any]]:
     bounds = [(f"{column} {sign} ?", microseconds(at)) for sign, at in ((">=", since), ("<", until)) if at is not None]
     return [condition for condition, _ in bounds], [value for _, value in bounds]

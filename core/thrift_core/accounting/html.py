@@ -10,10 +10,10 @@ from thrift_core.accounting.amounts import count, dollars, plural, share, tokens
 from thrift_core.accounting.day_chart import day_chart
 from thrift_core.accounting.report import Report, TaskCosts
 from thrift_core.accounting.report_tables import Column, Line, Table, report_tables
-from thrift_core.accounting.terminal import estimates, period
+from thrift_core.accounting.terminal import estimates, false_hits, period
 
 # What stays on a narrow page beside the name and what the dollars leave out.
-_KEPT_WHEN_NARROW = frozenset({"Cost", "Unpriced", "Mode", "Saved", "Each", "Reason", "Times"})
+_KEPT_WHEN_NARROW = frozenset({"Cost", "Unpriced", "Mode", "Saved", "Hit rate", "with 95 %", "Each", "Reason", "Times"})
 
 
 def report_page(report: Report) -> str:
@@ -73,6 +73,10 @@ def _tiles(report: Report) -> list[str]:
         resolved = f"{count(tasks.succeeded)} resolved, {count(tasks.failed + tasks.unresolved)} not"
         resolved = " ".join(filter(None, (resolved, _left_out(tasks.unpriced_calls))))
         tiles.append(_tile(dollars(tasks.cost_per_resolved_usd), "per resolved task", resolved))
+    if report.cache:
+        use = report.cache[0]
+        saved = f"{dollars(use.saved_usd)} saved"
+        tiles.append(_tile(share(use.hit_rate), "answered from the cache", f"{saved}; {false_hits(use)}"))
     return tiles
 
 

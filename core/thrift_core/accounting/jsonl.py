@@ -1,4 +1,4 @@
-"""The ledger as lines of JSON: one call, saving, resolution or fault on each."""
+"""The ledger as lines of JSON: one call, saving, lookup, resolution or fault on each."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, cast, get_args
 
 from thrift_core.accounting.call import Attribution, Call, Outcome, Saving
 from thrift_core.accounting.ledger_rows import COUNTS, Row, microseconds, moment
+from thrift_core.accounting.lookup import LOOKUP_OUTCOMES, Lookup
 from thrift_core.accounting.usage import Usage
 
 _TOO_MANY = 2**63  # SQLite's integers end here
@@ -26,14 +27,14 @@ class Line:
     """What one line of JSON holds.
 
     Attributes:
-        kind: `call`, `saving`, `resolution` or `fault`.
+        kind: `call`, `saving`, `lookup`, `resolution` or `fault`.
         id: what tells it from other lines of its kind, so that it is never imported twice.
-        value: a `Call`, a `Saving`, or the row of the table of its kind.
+        value: a `Call`, a `Saving`, a `Lookup`, or the row of the table of its kind.
     """
 
     kind: str
     id: str
-    value: Call | Saving | Row
+    value: Call | Saving | Lookup | Row
 
 
 def dump_call(call: Call) -> str:
@@ -72,6 +73,19 @@ def dump_saving(id: str, saving: Saving) -> str:  # noqa: A002 - the column's na
         is_shadow=saving.is_shadow,
         **_whom(saving.attribution),
         call_id=saving.call_id,
+    )
+
+
+def dump_lookup(id: str, lookup: Lookup) -> str:  # noqa: A002 - the column's name
+    """Return a lookup as a line of JSON."""
+    return _line(
+        "lookup",
+        id=id,
+        at=lookup.at.isoformat(),
+        outcome=lookup.outcome,
+        tier=lookup.tier,
+        is_shadow=lookup.is_shadow or None,
+        **_whom(lookup.attribution),
     )
 
 
@@ -154,6 +168,19 @@ def _load_saving(given: Mapping[str, Any], _id: str) -> Saving:
     )
 
 
+def _load_lookup(given: Mapping[str, Any], _id: str) -> Lookup:
+    outcome = given.get("outcome")
+    if outcome not in LOOKUP_OUTCOMES:
+        raise ValueError(f"has the unknown outcome {outcome!r}; there are {', '.join(LOOKUP_OUTCOMES)}")
+    return Lookup(
+        outcome=outcome,
+        tier=_text_of(given, "tier"),
+        is_shadow=_flag(given, "is_shadow"),
+        attribution=_attribution(given),
+        at=_time(given, "at"),
+    )
+
+
 def _load_resolution(given: Mapping[str, Any], _id: str) -> Row:
     if not isinstance(given.get("success"), bool):
         raise ValueError(f"success must be true or false; got {given.get('success')!r}")
@@ -165,9 +192,10 @@ def _load_fault(given: Mapping[str, Any], id_: str) -> Row:
     return id_, at, _required(given, "lever"), _required(given, "reason"), _whole(given, "times", 1)
 
 
-_LOADERS: dict[str, Callable[[Mapping[str, Any], str], Call | Saving | Row]] = {
+_LOADERS: dict[str, Callable[[Mapping[str, Any], str], Call | Saving | Lookup | Row]] = {
     "call": _load_call,
     "saving": _load_saving,
+    "lookup": _load_lookup,
     "resolution": _load_resolution,
     "fault": _load_fault,
 }

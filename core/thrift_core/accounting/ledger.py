@@ -14,21 +14,26 @@ from pathlib import Path
 from typing import Unpack
 
 from thrift_core.accounting.call import OUTCOMES, Call, Outcome, Saving
-from thrift_core.accounting.filters import Filters, calls_where, savings_where
+from thrift_core.accounting.filters import Filters, calls_where, lookups_where, savings_where
 from thrift_core.accounting.ledger_rows import (
     CALL_COLUMNS,
     INSERT_CALL,
     INSERT_FAULT,
+    INSERT_LOOKUP,
     INSERT_RESOLUTION,
     INSERT_SAVING,
+    LOOKUP_COLUMNS,
     SAVING_COLUMNS,
     call_from,
     call_row,
+    lookup_from,
+    lookup_row,
     microseconds,
     saving_from,
     saving_row,
 )
 from thrift_core.accounting.ledger_store import LedgerStore
+from thrift_core.accounting.lookup import Lookup
 from thrift_core.accounting.spend import Spend, SpendKey, spend_by, spend_total
 from thrift_core.accounting.transfer import export_lines, import_lines
 from thrift_core.errors import LedgerError
@@ -110,6 +115,10 @@ class Ledger:
         """Keep a saving; raises as `record` does."""
         self.store.write(INSERT_SAVING, [saving_row(saving)])
 
+    def book_lookup(self, lookup: Lookup) -> None:
+        """Keep what a cache had for a request, or what came of checking a hit; raises as `record` does."""
+        self.store.write(INSERT_LOOKUP, [lookup_row(lookup)])
+
     def resolve(self, task: str, *, success: bool, at: datetime | None = None) -> None:
         """Say that a task is done, and whether it succeeded; of several words on one task the latest counts."""
         self.store.write(INSERT_RESOLUTION, [(task, success, microseconds(at or datetime.now(UTC)))])
@@ -154,6 +163,13 @@ class Ledger:
         """Yield the savings likewise; `model`, `provider` and `outcome` are those of the call that was changed."""
         condition, values = savings_where(since, until, filters)
         return map(saving_from, self.store.pages("savings", "at", SAVING_COLUMNS, condition, values))
+
+    def lookups(
+        self, *, since: datetime | None = None, until: datetime | None = None, **filters: Unpack[Filters]
+    ) -> Iterator[Lookup]:
+        """Yield the lookups likewise; they belong to no call, so that a filter by its model leaves none."""
+        condition, values = lookups_where(since, until, filters)
+        return map(lookup_from, self.store.pages("lookups", "at", LOOKUP_COLUMNS, condition, values))
 
     def resolutions(self) -> dict[str, bool]:
         """Return the tasks that are done, each with whether it succeeded."""

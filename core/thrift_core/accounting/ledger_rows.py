@@ -1,4 +1,4 @@
-"""Calls and savings as rows of the ledger's tables, and back."""
+"""Calls, savings and lookups as rows of the ledger's tables, and back."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from thrift_core.accounting.call import Attribution, Call, Saving
+from thrift_core.accounting.lookup import Lookup
 from thrift_core.accounting.usage import Amount, Usage
 
 Row = tuple[Any, ...]
@@ -60,6 +61,7 @@ SAVING_COLUMNS: Final = (
     "run",
     "call_id",
 )
+LOOKUP_COLUMNS: Final = ("id", "at", "outcome", "tier", "is_shadow", "feature", "user", "tenant", "task", "run")
 FAULT_COLUMNS: Final = ("id", "at", "lever", "reason", "times")
 
 
@@ -71,6 +73,7 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 
 INSERT_CALL: Final = _insert("calls", CALL_COLUMNS)
 INSERT_SAVING: Final = _insert("savings", SAVING_COLUMNS)
+INSERT_LOOKUP: Final = _insert("lookups", LOOKUP_COLUMNS)
 INSERT_FAULT: Final = _insert("faults", FAULT_COLUMNS)
 # The later word on a task counts, in whatever order the two arrive.
 INSERT_RESOLUTION: Final = (
@@ -197,6 +200,35 @@ def saving_from(row: Row) -> Saving:
         is_shadow=bool(named["is_shadow"]),
         attribution=_attribution(named),
         call_id=named["call_id"],
+        at=moment(named["at"]),
+    )
+
+
+def lookup_row(lookup: Lookup, id: str | None = None) -> Row:  # noqa: A002 - the column's name
+    """Return a lookup in the order of `LOOKUP_COLUMNS`, under a new id unless one is given."""
+    whom = lookup.attribution
+    return (
+        id or uuid.uuid4().hex,
+        microseconds(lookup.at),
+        lookup.outcome,
+        lookup.tier,
+        lookup.is_shadow,
+        whom.feature,
+        whom.user,
+        whom.tenant,
+        whom.task,
+        whom.run,
+    )
+
+
+def lookup_from(row: Row) -> Lookup:
+    """Return the lookup that a row in the order of `LOOKUP_COLUMNS` holds."""
+    named: dict[str, Any] = dict(zip(LOOKUP_COLUMNS, row, strict=True))
+    return Lookup(
+        outcome=named["outcome"],
+        tier=named["tier"],
+        is_shadow=bool(named["is_shadow"]),
+        attribution=_attribution(named),
         at=moment(named["at"]),
     )
 

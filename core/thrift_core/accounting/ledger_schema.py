@@ -82,7 +82,26 @@ _VERSION_1 = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+_VERSION_2 = (
+    """
+    CREATE TABLE lookups (
+        seq INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        at INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
+        tier TEXT,
+        is_shadow INTEGER NOT NULL,
+        feature TEXT,
+        user TEXT,
+        tenant TEXT,
+        task TEXT,
+        run TEXT
+    )
+    """,
+    "CREATE INDEX lookups_by_time ON lookups (at)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
 """The statements that lead from each version to the next; an empty file is version 0. Only ever append."""
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Unpack
 
+from thrift_core.accounting.cache_use import CacheUse, cache_uses
 from thrift_core.accounting.filters import Filters, calls_where, savings_where
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.accounting.ledger_rows import Row, moment
@@ -91,6 +92,7 @@ class Report:
         tasks: what tasks cost.
         tasks_by_feature: the same for each feature, the dearest first.
         faults: how often each (lever, reason) failed; of all calls, whatever the filters.
+        cache: what the semantic cache did, in all and by feature; empty where it was never asked.
     """
 
     ledger: str
@@ -107,6 +109,7 @@ class Report:
     tasks: TaskCosts
     tasks_by_feature: list[TaskCosts]
     faults: dict[tuple[str, str], int]
+    cache: list[CacheUse] = field(default_factory=list[CacheUse])
 
 
 def summarise(
@@ -149,6 +152,7 @@ def summarise(
         tasks=_tasks(ledger.store, "NULL", *where)[0],
         tasks_by_feature=sorted(_tasks(ledger.store, "feature", *where), key=lambda line: -line.cost_usd),
         faults=ledger.faults(since=since, until=until),
+        cache=cache_uses(ledger.store, since, until, filters),
     )
 
 

@@ -15,6 +15,9 @@ def report_json(report: Report) -> dict[str, Any]:
     values = cast("dict[str, Any]", _plain(report))
     each = report.tasks.cost_per_resolved_usd
     values["tasks"]["cost_per_resolved_usd"] = None if each is None else str(each)
+    for given, use in zip(values["cache"], report.cache, strict=True):
+        given["hit_rate"], given["false_hit_rate"] = use.hit_rate, use.false_hit_rate
+        given["false_hits"], given["false_hit_interval"] = use.false_hits, list(use.false_hit_interval())
     values["faults"] = [
         {"lever": lever, "reason": reason, "times": times} for (lever, reason), times in sorted(report.faults.items())
     ]

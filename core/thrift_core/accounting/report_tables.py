@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from thrift_core.accounting.amounts import count, decimals_for, dollars, share, shown, tokens
+from thrift_core.accounting.cache_use import CacheUse
 from thrift_core.accounting.exact_sums import exact_sum
 from thrift_core.accounting.report import LeverSaving, Report, TaskCosts
 from thrift_core.accounting.spend import Spend, SpendKey
@@ -57,7 +58,7 @@ def report_tables(report: Report) -> list[Table]:
     A column `Unpriced` counts what the dollars beside it leave out; it is there only where something is left out.
     """
     tables = [spend_table(key, lines) for key, lines in report.spend.items()]
-    tables += [waste_table(report.waste), savings_table(report.savings), task_table(report)]
+    tables += [waste_table(report.waste), savings_table(report.savings), cache_table(report.cache), task_table(report)]
     tables.append(fault_table(report.faults))
     return [_without_empty_columns(table) for table in tables if table.lines]
 
@@ -151,6 +152,31 @@ def savings_table(savings: list[LeverSaving]) -> Table:
     )
 
 
+def cache_table(uses: list[CacheUse]) -> Table:
+    """Return what the semantic cache did: in all, and by feature where there are several."""
+    decimals = decimals_for(use.saved_usd for use in uses)
+    return Table(
+        name="cache",
+        title="Semantic cache",
+        columns=(
+            Column(title="Feature", is_number=False),
+            Column(title="Saved"),
+            Column(title="Unpriced"),
+            Column(title="Requests"),
+            Column(title="Hits"),
+            Column(title="Hit rate"),
+            Column(title="In shadow"),
+            Column(title="Checked"),
+            Column(title="False"),
+            Column(title="False hits"),
+            Column(title="with 95 %"),
+        ),
+        lines=tuple(_cache_line(use, "all" if not at else shown(use.feature), decimals) for at, use in enumerate(uses)),
+        note="Checked: hits on a question that is not the very same, sent to the model too. False: those whose answer "
+        "was another one. False hits: their share, and the bounds that hold it with 95 % confidence.",
+    )
+
+
 def task_table(report: Report) -> Table:
     """Return what tasks cost: all of them, and by feature where there are several."""
     groups = [report.tasks] if report.tasks.cost_usd or _tasks(report.tasks) else []
@@ -210,6 +236,26 @@ def _spend_line(line: Spend, total: Decimal, decimals: int) -> Line:
             tokens(usage.output_tokens),
         ),
         amount=line.cost_usd,
+    )
+
+
+def _cache_line(use: CacheUse, name: str, decimals: int) -> Line:
+    low, high = use.false_hit_interval()
+    return Line(
+        cells=(
+            name,
+            _priced(use.saved_usd, use.unpriced_hits, decimals),
+            _unpriced(use.unpriced_hits),
+            count(use.requests),
+            count(sum(use.hits.values())),
+            share(use.hit_rate),
+            count(use.shadow_hits) if use.shadow_hits else "",
+            count(use.checks),
+            count(use.differed),
+            "not checked" if use.false_hit_rate is None else share(use.false_hit_rate),
+            f"{share(low)} to {share(high)}" if use.checks else "",
+        ),
+        amount=use.saved_usd,
     )
 
 

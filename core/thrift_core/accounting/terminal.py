@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thrift_core.accounting.amounts import plural, share, shown, tokens, with_unpriced
+from thrift_core.accounting.amounts import dollars, plural, share, shown, tokens, with_unpriced
+from thrift_core.accounting.cache_use import CacheUse
 from thrift_core.accounting.report import Report
 from thrift_core.accounting.report_tables import Table, report_tables
 
@@ -34,7 +35,19 @@ def headline(report: Report) -> list[str]:
             f"{tokens(usage.input_tokens)} tokens in ({share(total.cached_share)} cached), "
             f"{tokens(usage.output_tokens)} out"
         )
+    if report.cache:
+        use = report.cache[0]
+        hits = f"{share(use.hit_rate)} of {plural(use.requests, 'request')} answered from the cache"
+        lines.append(f"{hits}, {dollars(use.saved_usd)} saved, {false_hits(use)}")
     return [*lines, *estimates(report)]
+
+
+def false_hits(use: CacheUse) -> str:
+    """Return in words how many of the cache's answers are false, as far as that is known."""
+    if use.false_hit_rate is None:
+        return "no hit checked yet"
+    low, high = use.false_hit_interval()
+    return f"false hits {share(use.false_hit_rate)} ({share(low)} to {share(high)}) of those that are not exact"
 
 
 def estimates(report: Report) -> list[str]:

@@ -6,27 +6,46 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from thrift_core.accounting.call import Call, Saving
-from thrift_core.accounting.jsonl import Line, dump_call, dump_fault, dump_resolution, dump_saving, load_line
+from thrift_core.accounting.jsonl import (
+    Line,
+    dump_call,
+    dump_fault,
+    dump_lookup,
+    dump_resolution,
+    dump_saving,
+    load_line,
+)
 from thrift_core.accounting.ledger_rows import (
     CALL_COLUMNS,
     FAULT_COLUMNS,
     INSERT_CALL,
     INSERT_FAULT,
+    INSERT_LOOKUP,
     INSERT_RESOLUTION,
     INSERT_SAVING,
+    LOOKUP_COLUMNS,
     SAVING_COLUMNS,
     Row,
     call_from,
     call_row,
+    lookup_from,
+    lookup_row,
     saving_from,
     saving_row,
 )
 from thrift_core.accounting.ledger_store import LedgerStore
+from thrift_core.accounting.lookup import Lookup
 from thrift_core.errors import LedgerError
 
 _BATCH = 1000
 _SHOWN = 10
-_INSERTS = {"call": INSERT_CALL, "saving": INSERT_SAVING, "resolution": INSERT_RESOLUTION, "fault": INSERT_FAULT}
+_INSERTS = {
+    "call": INSERT_CALL,
+    "saving": INSERT_SAVING,
+    "lookup": INSERT_LOOKUP,
+    "resolution": INSERT_RESOLUTION,
+    "fault": INSERT_FAULT,
+}
 
 
 def export_lines(store: LedgerStore, path: Path, *, on_line: Callable[[], object] | None = None) -> int:
@@ -46,7 +65,7 @@ def export_lines(store: LedgerStore, path: Path, *, on_line: Callable[[], object
 
 def line_count(store: LedgerStore) -> int:
     """Return how many lines `export_lines` would write."""
-    tables = ("calls", "savings", "resolutions", "faults")
+    tables = ("calls", "savings", "lookups", "resolutions", "faults")
     return sum(store.read(f"SELECT count(*) FROM {table}")[0][0] for table in tables)  # noqa: S608
 
 
@@ -73,6 +92,8 @@ def _dumped(store: LedgerStore) -> Iterator[str]:
         yield dump_call(call_from(row))
     for id_, *rest in store.pages("savings", "at", SAVING_COLUMNS):
         yield dump_saving(id_, saving_from((id_, *rest)))
+    for id_, *rest in store.pages("lookups", "at", LOOKUP_COLUMNS):
+        yield dump_lookup(id_, lookup_from((id_, *rest)))
     yield from map(dump_resolution, store.read("SELECT task, success, at FROM resolutions ORDER BY at, task"))
     yield from map(dump_fault, store.pages("faults", "at", FAULT_COLUMNS))
 
@@ -108,6 +129,8 @@ def _row(price: Callable[[Call], Call], line: Line) -> Row:
         return call_row(price(line.value))
     if isinstance(line.value, Saving):
         return saving_row(line.value, line.id)
+    if isinstance(line.value, Lookup):
+        return lookup_row(line.value, line.id)
     return line.value
 
 

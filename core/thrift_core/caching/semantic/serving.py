@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from thrift_core.accounting.attribution import current_attribution
 from thrift_core.accounting.call import Attribution, Call
 from thrift_core.accounting.ledger import Ledger, priced
+from thrift_core.accounting.lookup import Lookup, LookupOutcome
 from thrift_core.accounting.usage import Usage
 from thrift_core.caching.semantic.answer import CachedAnswer, Hit
 from thrift_core.caching.semantic.cache import SemanticCache
@@ -55,11 +57,15 @@ class Serving:
 
     def begin(self, request: Request, *, scope: Attribution | None = None, corpus: str | None = None) -> Turn:
         """Look a request up; see `SemanticCache.begin`."""
-        return self.cache.begin(request, scope=scope, corpus=corpus)
+        turn = self.cache.begin(request, scope=scope, corpus=corpus)
+        self._book_lookup(turn.hit, scope)
+        return turn
 
     async def abegin(self, request: Request, *, scope: Attribution | None = None, corpus: str | None = None) -> Turn:
         """Do what `begin` does, off the event loop."""
-        return await self.cache.abegin(request, scope=scope, corpus=corpus)
+        turn = await self.cache.abegin(request, scope=scope, corpus=corpus)
+        self._book_lookup(turn.hit, scope)
+        return turn
 
     def served(self, turn: Turn, read: Callable[[CachedAnswer], T], *, call_id: str | None = None) -> T | None:
         """Return what the app gets from a hit and book the saving; None where the model is to be asked.
@@ -101,6 +107,7 @@ class Serving:
             turn.finish(answer)
         except Exception as error:  # the app has its answer, whatever becomes of ours
             self.note("finish", error)
+        self._book_check(turn)
 
     async def afinish(
         self, turn: Turn, write: Callable[[], CachedAnswer | None], *, call_id: str | None = None
@@ -114,6 +121,7 @@ class Serving:
             await turn.afinish(answer)
         except Exception as error:  # as above
             self.note("finish", error)
+        self._book_check(turn)
 
     def book(self, hit: Hit, *, call_id: str | None = None) -> None:
         """Book what a hit saves, or in shadow mode would save."""
@@ -158,6 +166,25 @@ class Serving:
         if reason not in self._warned:
             self._warned.add(reason)
             logger.warning("thrift's cache was passed over, the app's call goes on: %s: %s", reason, error)
+
+    def _book_lookup(self, hit: Hit | None, scope: Attribution | None) -> None:
+        whom = scope or current_attribution()
+        if hit is None:
+            self._tell(Lookup(outcome="miss", attribution=whom))
+        else:
+            self._tell(Lookup(outcome="hit", tier=hit.tier, is_shadow=not hit.is_served, attribution=whom))
+
+    def _book_check(self, turn: Turn) -> None:
+        hit, agrees = turn.hit, turn.agrees
+        if hit is not None and agrees is not None:
+            outcome: LookupOutcome = "agreed" if agrees else "differed"
+            self._tell(Lookup(outcome=outcome, tier=hit.tier, is_shadow=not hit.is_served, attribution=hit.scope))
+
+    def _tell(self, lookup: Lookup) -> None:
+        try:
+            self.ledger.book_lookup(lookup)
+        except Exception as error:  # a count is not worth a call
+            self.note("ledger", error)
 
     def _written(
         self, turn: Turn, write: Callable[[], CachedAnswer | None], call_id: str | None

@@ -46,12 +46,15 @@ class Turn:
 
     Attributes:
         hit: the answer, if there is one that may be served or is to be measured; look at its `is_served`.
+        agrees: whether the model's answer, once finished, agreed with a hit that was checked; None where none was, or
+            where that could not be told.
     """
 
     def __init__(
         self, cache: SemanticCache, asking: Asking, hit: Hit | None, *, flight: Flight | None, flights: Flights
     ) -> None:
         self.hit = hit
+        self.agrees: bool | None = None
         self._cache = cache
         self._asking = asking
         self._flight = flight
@@ -66,7 +69,7 @@ class Turn:
         is_kept = False
         try:
             if self.hit is not None and self.hit.is_checked:
-                self._cache.check(self.hit, answer)
+                self.agrees = self._cache.check(self.hit, answer)
             elif self._is_current():
                 asking = self._asking
                 is_kept = self._cache.store(asking.request, answer, scope=asking.scope, corpus=asking.corpus)
@@ -80,7 +83,7 @@ class Turn:
         is_kept = False
         try:
             if self.hit is not None and self.hit.is_checked:
-                await asyncio.to_thread(self._cache.check, self.hit, answer)
+                self.agrees = await asyncio.to_thread(self._cache.check, self.hit, answer)
             elif self._is_current():
                 asking = self._asking
                 is_kept = await self._cache.astore(asking.request, answer, scope=asking.scope, corpus=asking.corpus)
