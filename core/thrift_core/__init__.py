@@ -25,6 +25,7 @@ from thrift_core.tokens import TokenCounter
 if TYPE_CHECKING:
     from thrift_core.caching.planner import PromptCachePlanner
     from thrift_core.caching.semantic import CacheKey, Hit, MemoryStore, RedisStore, SemanticCache, SQLiteStore
+    from thrift_core.compression import Compressed, CompressionBackend, Compressor, CompressorLever
     from thrift_core.otel import OpenTelemetryExporter
     from thrift_core.recall.redis_store import RedisRecallStore
     from thrift_core.recall.store import MemoryRecallStore, SQLiteRecallStore
@@ -78,6 +79,10 @@ _LAZY = {
     "CacheKey": "thrift_core.caching.semantic",
     "CascadeRouter": "thrift_core.routing",
     "Decision": "thrift_core.routing",
+    "Compressed": "thrift_core.compression",
+    "CompressionBackend": "thrift_core.compression",
+    "Compressor": "thrift_core.compression",
+    "CompressorLever": "thrift_core.compression",
     "Hit": "thrift_core.caching.semantic",
     "MemoryRecallStore": "thrift_core.recall.store",
     "MemoryStore": "thrift_core.caching.semantic",
