@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_thrift.costs import CostCallbackHandler, track_costs
 
 if TYPE_CHECKING:
+    from langchain_thrift.chat_model import ThriftChatModel
     from langchain_thrift.middleware import ThriftMiddleware
     from langchain_thrift.recall import recall_tools
     from langchain_thrift.summarizer import TrajectorySummarizer
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CostCallbackHandler",
     "DocumentTrimmer",
+    "ThriftChatModel",
     "ThriftMiddleware",
     "TrajectorySummarizer",
     "recall_tools",
@@ -23,6 +25,7 @@ __all__ = [
 # `langchain.agents` is an extra and slow to import: what needs it is loaded when it is asked for.
 _LAZY = {
     "DocumentTrimmer": "langchain_thrift.trimmer",
+    "ThriftChatModel": "langchain_thrift.chat_model",
     "ThriftMiddleware": "langchain_thrift.middleware",
     "TrajectorySummarizer": "langchain_thrift.summarizer",
     "recall_tools": "langchain_thrift.recall",

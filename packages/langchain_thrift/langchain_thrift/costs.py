@@ -20,7 +20,7 @@ from thrift_core.accounting.ledger import Ledger
 from thrift_core.accounting.meter import Answer, Meter
 
 from langchain_thrift.usage_details import keep_usage_details
-from langchain_thrift.view import request_view, tool_calls
+from langchain_thrift.view import is_replayed, request_view, tool_calls
 
 _RAW_USAGE = ("token_usage", "usage", "usage_metadata")
 _URLS = ("openai_api_base", "base_url", "api_base", "azure_endpoint", "anthropic_api_url", "endpoint_url")
@@ -30,7 +30,7 @@ class CostCallbackHandler(BaseCallbackHandler):
     """Records what every model call costs, and stops calls that would pass a hard budget.
 
     Works with sync, async, streaming and batch calls, chains and LangGraph agents. Each call is counted once, however
-    deep it is nested. A hit of LangChain's own LLM cache is recorded with cost 0.
+    deep it is nested. A hit of a cache, LangChain's or ours, is recorded with cost 0.
 
     Whom a call is for is read from the run's `metadata` (`feature`, `user`, `tenant`, `task`, `thread_id`...) and tags
     (`feature:search`), then from enclosing `thrift_core.attribute(...)` blocks, then from the arguments here.
@@ -169,7 +169,6 @@ def answer_of(response: LLMResult) -> Answer:
 def _chat_answer(message: AIMessage, response: LLMResult) -> Answer:
     about = message.response_metadata
     usage = message.usage_metadata
-    is_cache_hit = usage is not None and usage.get("total_cost") == 0
     model = about.get("model_name") or about.get("model") or (response.llm_output or {}).get("model_name")
     raw = next((about[key] for key in _RAW_USAGE if isinstance(about.get(key), Mapping) and about[key]), None)
     return Answer(
@@ -180,7 +179,7 @@ def _chat_answer(message: AIMessage, response: LLMResult) -> Answer:
         model=model,
         provider=about.get("model_provider"),
         service_tier=about.get("service_tier"),
-        is_cache_hit=is_cache_hit,
+        is_cache_hit=is_replayed(message),
     )
 
 

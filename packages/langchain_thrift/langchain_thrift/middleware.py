@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from thrift_core.accounting.budgets import Budgets
 from thrift_core.accounting.reading import read_usage
@@ -26,7 +27,7 @@ from langchain_thrift.costs import CostCallbackHandler
 from langchain_thrift.counting import counting
 from langchain_thrift.edits import planned
 from langchain_thrift.ingest import Originals
-from langchain_thrift.tool_schemas import Tool, ToolSchemas
+from langchain_thrift.tool_schemas import Tool, ToolSchemas, tools_in_order
 from langchain_thrift.views import Views
 
 try:
@@ -39,8 +40,9 @@ try:
     )
     from langgraph.types import Command
 
-    from langchain_thrift.model_request import messages_of, request_of, split, tools_in_order
+    from langchain_thrift.model_request import messages_of, request_of, split
     from langchain_thrift.recall import RecallTool, messages_in, recall_tools, recalled
+    from langchain_thrift.summaries import Summaries
 except ImportError as error:
     raise MissingExtra("ThriftMiddleware", "langchain-thrift[agents]") from error
 
@@ -68,16 +70,19 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     checkpointers and interrupts, and beside other middleware; put it last, so that it sees what is really sent.
 
     Args:
-        thrift: the levers that are on; lossless ones by default.
+        thrift: the levers that are on; lossless ones by default, or `Thrift.balanced()` with a `summary_model`.
         budgets: limits that hold: `BudgetExceeded` ends the run before a call that could pass one.
         persist: also write tool results compactly into the agent's state as they come in, for smaller checkpoints.
             Their originals are kept in the recall store of the levers, or in the store given here; the model is sent
             the same as without.
         feature: the feature that calls are attributed to which name none.
+        summary_model: a cheap model that may summarize old steps of a long task, in the background and only where that
+            pays by the prices known, its own call included. What was summarized can be recalled.
         name: tells two of these in one agent apart where their settings do not.
 
     Raises:
-        ConfigurationError: `persist=True`, and no lever has a recall store.
+        ConfigurationError: `persist=True`, and no lever has a recall store; or a `summary_model`, and no lever takes
+            summaries.
 
     Example:
         >>> from langchain.agents import create_agent
@@ -94,10 +99,12 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         budgets: Budgets | None = None,
         persist: bool | RecallStore = False,
         feature: str | None = None,
+        summary_model: BaseChatModel | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__()
-        self.thrift = thrift if thrift is not None else Thrift.safe()
+        default = Thrift.safe if summary_model is None else Thrift.balanced
+        self.thrift = thrift if thrift is not None else default()
         store = self.thrift.store if isinstance(persist, bool) else persist
         if persist is True and store is None:
             raise ConfigurationError(
@@ -107,6 +114,7 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self._originals = Originals(store)
         self._views, self._schemas = Views(), ToolSchemas()
         self._costs = CostCallbackHandler(self.thrift.ledger, budgets, feature=feature)
+        self.summaries = None if summary_model is None else Summaries(summary_model, self.thrift, self._costs)
         self._refused: set[type] = set()
         self._warned: set[str] = set()
         self._name = name or _name(self.thrift, is_persisting=self._is_persisting, has_budgets=budgets is not None)
@@ -132,7 +140,7 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
                 if not self._is_refused(sent, request, error):
                     raise
                 response = handler(self._sent(seen, plan, is_marking=False) or request)
-        return self._observed(plan, response)
+        return self._observed(plan, sent, response)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
@@ -149,7 +157,7 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
                 if not self._is_refused(sent, request, error):
                     raise
                 response = await handler(self._sent(seen, plan, is_marking=False) or request)
-        return self._observed(plan, response)
+        return self._observed(plan, sent, response)
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]) -> ToolResult:
         """Answer `recall`, and compact what other tools say where that is asked for."""
@@ -224,9 +232,14 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self._warn(f"prompt-cache markers were refused and are left out from now on: {error}")
         return True
 
-    def _observed(self, plan: Plan | None, response: ModelResponse[Any]) -> ModelResponse[Any]:
+    def _observed(self, plan: Plan | None, sent: ModelRequest[Any], response: ModelResponse[Any]) -> ModelResponse[Any]:
         if plan is None or not plan.steps:
             return response
+        if self.summaries is None:
+            self.thrift.withdraw(plan)
+        else:
+            with attributed():
+                self.summaries.start(plan, sent)
         return self.thrift.guard.run("observe", lambda: self._with_prediction(plan, response)) or response
 
     def _with_prediction(self, plan: Plan, response: ModelResponse[Any]) -> ModelResponse[Any]:

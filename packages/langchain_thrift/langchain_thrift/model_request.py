@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from langchain.agents.middleware.types import ModelRequest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, BaseMessage, SystemMessage
-from thrift_core.caching.prefix import canonical_json
 from thrift_core.messages import Message, Opaque, Request
 
-from langchain_thrift.tool_schemas import Tool, ToolSchemas
+from langchain_thrift.tool_schemas import ToolSchemas
 from langchain_thrift.views import Views
 
 # What decides, beside messages and tools, whether a provider finds its cached prefix again.
@@ -54,26 +53,6 @@ def request_of(
         max_output_tokens=limit if type(limit) is int and limit > 0 else None,
         parameters=_parameters(request),
     )
-
-
-def tools_in_order(
-    tools: Sequence[Tool], given: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]
-) -> list[Tool]:
-    """Return the tools in the order of `wanted`, which is `given` in another order, with keys sorted.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    places: dict[Hashable, list[int]] = {}
-    for index, schema in enumerate(given):
-        places.setdefault(canonical_json(schema), []).append(index)
-    try:
-        order = [places[canonical_json(schema)].pop(0) for schema in wanted]
-    except (KeyError, IndexError) as error:
-        raise ValueError("the planned tools are not the tools that were given") from error
-    if len(order) != len(tools):
-        raise ValueError(f"{len(tools)} tools were given, {len(order)} are planned")
-    return [tools[index] for index in order]
 
 
 def split(request: ModelRequest[Any], messages: Sequence[BaseMessage]) -> tuple[SystemMessage | None, list[AnyMessage]]:

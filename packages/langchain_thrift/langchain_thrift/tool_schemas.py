@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from thrift_core.caching.prefix import canonical_json
 
 Tool = BaseTool | dict[str, Any]
 _MOST_TOOLS = 512
@@ -31,3 +32,23 @@ class ToolSchemas:
         schema = convert_to_openai_tool(tool)
         self._known[id(tool)] = (tool, schema)
         return schema
+
+
+def tools_in_order(
+    tools: Sequence[Tool], given: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]
+) -> list[Tool]:
+    """Return the tools in the order of `wanted`, which is `given` in another order, with keys sorted.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    places: dict[Hashable, list[int]] = {}
+    for index, schema in enumerate(given):
+        places.setdefault(canonical_json(schema), []).append(index)
+    try:
+        order = [places[canonical_json(schema)].pop(0) for schema in wanted]
+    except (KeyError, IndexError) as error:
+        raise ValueError("the planned tools are not the tools that were given") from error
+    if len(order) != len(tools):
+        raise ValueError(f"{len(tools)} tools were given, {len(order)} are planned")
+    return [tools[index] for index in order]

@@ -70,6 +70,13 @@ def tool_calls(message: BaseMessage) -> tuple[ToolCall, ...]:
     return tuple(calls + invalid)
 
 
+def is_replayed(message: AIMessage) -> bool:
+    """Return whether a cache answered, ours or one of LangChain's: such an answer is not kept again as a new one."""
+    usage = message.usage_metadata
+    told = message.response_metadata.get("thrift")
+    return (usage is not None and usage.get("total_cost") == 0) or (isinstance(told, Mapping) and "cache" in told)
+
+
 def text_of(block: str | dict[Any, Any]) -> str | None:
     """Return the text of a content block that levers may read and edit, None for a block of another kind."""
     if isinstance(block, str):
