@@ -118,6 +118,11 @@ class CostEventHandler(BaseEventHandler):
 _tracked: ContextVar[CostEventHandler | None] = ContextVar("thrift_tracked_costs", default=None)
 
 
+def is_tracked() -> bool:
+    """Return whether this runs inside a `track_costs` block."""
+    return _tracked.get() is not None
+
+
 @contextmanager
 def track_costs(
     ledger: Ledger | None = None,

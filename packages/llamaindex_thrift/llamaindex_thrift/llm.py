@@ -47,6 +47,7 @@ from llamaindex_thrift.cacheable import cacheable_request
 from llamaindex_thrift.cached_call import CachedCall, Kept
 from llamaindex_thrift.recall import Recalls, recall_tools
 from llamaindex_thrift.spans import Gate
+from llamaindex_thrift.summaries import Summaries
 from llamaindex_thrift.turn import OFFERED, Turn, is_idle, keeps_history
 
 logger = logging.getLogger("thrift")
@@ -82,10 +83,12 @@ class ThriftLLM(FunctionCallingLLM):
 
     Args:
         llm: the LLM that answers.
-        thrift: the levers; `Thrift.safe()` if none are given.
+        thrift: the levers; `Thrift.safe()` if none are given, or `Thrift.balanced()` with a `summary_llm`.
+        summary_llm: a cheap LLM that may summarize old steps of a long task, in the background and only where that pays
+            by the prices known, its own call included. What was summarized can be recalled.
 
     Raises:
-        ConfigurationError: `llm` is no LLM or `thrift` no Thrift.
+        ConfigurationError: `llm` or `summary_llm` is no LLM, `thrift` no Thrift, or its levers take no summaries.
 
     Example:
         >>> from llama_index.core.llms import MockLLM
@@ -98,14 +101,19 @@ class ThriftLLM(FunctionCallingLLM):
     _serving: Serving | None = PrivateAttr(default=None)
     _recalls: Recalls = PrivateAttr(default_factory=Recalls)
     _has_warned: bool = PrivateAttr(default=False)
+    _summaries: Summaries | None = PrivateAttr(default=None)
 
-    def __init__(self, llm: LLM, thrift: Thrift | None = None) -> None:
+    def __init__(self, llm: LLM, thrift: Thrift | None = None, *, summary_llm: LLM | None = None) -> None:
         if not isinstance(llm, LLM):
             raise ConfigurationError(f"llm={llm!r}: give a LlamaIndex LLM, such as OpenAI(model='gpt-5-mini')")
         if thrift is not None and not isinstance(thrift, Thrift):
             raise ConfigurationError(f"thrift={thrift!r}: give a Thrift, such as Thrift.safe(), or None for that one")
         super().__init__(llm=llm, **{name: getattr(llm, name) for name in _SHARED})
-        self._thrift = thrift if thrift is not None else Thrift.safe()
+        if summary_llm is not None and not isinstance(summary_llm, LLM):
+            raise ConfigurationError(f"summary_llm={summary_llm!r}: give a LlamaIndex LLM, or None for no summaries")
+        default = Thrift.safe if summary_llm is None else Thrift.balanced
+        self._thrift = thrift if thrift is not None else default()
+        self._summaries = None if summary_llm is None else Summaries(summary_llm, self._thrift)
         self._serving = None if self._thrift.cache is None else Serving(self._thrift.cache, self._thrift.ledger)
 
     @classmethod
@@ -117,6 +125,11 @@ class ThriftLLM(FunctionCallingLLM):
     def thrift(self) -> Thrift:
         """The levers."""
         return self._thrift
+
+    @property
+    def summaries(self) -> Summaries | None:
+        """What has summaries written; None without a `summary_llm`."""
+        return self._summaries
 
     @property
     def metadata(self) -> LLMMetadata:
@@ -149,7 +162,8 @@ class ThriftLLM(FunctionCallingLLM):
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> ThriftLLM:
         """Return a wrapper of a copy of the LLM, with the same levers."""
-        return type(self)(copy.deepcopy(self.llm, memo), self._thrift)
+        summary_llm = None if self._summaries is None else self._summaries.llm
+        return type(self)(copy.deepcopy(self.llm, memo), self._thrift, summary_llm=summary_llm)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the wrapped LLM; levers hold locks and files, so another process starts with `Thrift.safe()`."""
@@ -434,7 +448,7 @@ class ThriftLLM(FunctionCallingLLM):
         )
 
     def _turn(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> Turn:
-        return Turn(self.llm, self._thrift, self._recalls, messages, kwargs)
+        return Turn(self.llm, self._thrift, self._recalls, messages, kwargs, summaries=self._summaries)
 
     def _completion(self, prompt: str, kwargs: dict[str, Any]) -> Turn:
         messages = [ChatMessage(role=MessageRole.USER, content=prompt)]

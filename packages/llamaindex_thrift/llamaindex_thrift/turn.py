@@ -24,6 +24,7 @@ from thrift_core.thrift import Thrift
 from llamaindex_thrift.breakpoints import cache_key, marked, marker_of
 from llamaindex_thrift.edits import edited
 from llamaindex_thrift.recall import Recalls
+from llamaindex_thrift.summaries import Summaries
 from llamaindex_thrift.usage import Response, reported_usage
 from llamaindex_thrift.view import message_view, provider_of, request_view, tool_calls, tools_of
 
@@ -49,6 +50,7 @@ class Turn:
         messages: as the app gave them; never changed.
         kwargs: the call's keyword arguments, likewise.
         skip: levers that cannot work on this kind of call.
+        summaries: has summaries written that the levers want; None where nobody does.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Turn:
         kwargs: Mapping[str, Any],
         *,
         skip: Collection[LeverName] = (),
+        summaries: Summaries | None = None,
     ) -> None:
         self._llm = llm
         self._thrift = thrift
@@ -78,6 +81,8 @@ class Turn:
         self._rounds = 0
         self._held: ChatResponse | None = None
         self._reported: Mapping[str, Any] | None = None
+        self._summaries = summaries
+        self._sent: tuple[list[ChatMessage], dict[str, Any]] = [], {}
 
     def prepare(self) -> tuple[list[ChatMessage], dict[str, Any]]:
         """Return the messages and keyword arguments to send now."""
@@ -93,8 +98,11 @@ class Turn:
             plan = self._thrift.plan(request, skip=self._skips(request))
         applied = guard.run(_PART, lambda: self._applied(request, plan))
         if applied is None:
+            self._thrift.withdraw(plan)
             return list(self._messages), dict(self._kwargs)
         self._plan = plan
+        # Clients append to what they are given.
+        self._sent = list(applied[0]), dict(applied[1])
         return applied
 
     async def aprepare(self) -> tuple[list[ChatMessage], dict[str, Any]]:
@@ -122,6 +130,10 @@ class Turn:
         plan = self._plan
         if plan is not None and plan.steps:
             self._thrift.guard.run(_PART, lambda: self._learn(plan, response))
+            if self._summaries is None:
+                self._thrift.withdraw(plan)
+            else:
+                self._summaries.start(plan, *self._sent)
 
     def asks(self, response: ChatResponse) -> bool:
         """Return whether an answer is for us and not for the app."""
