@@ -4,6 +4,7 @@ ThriftError
 ├── ConfigurationError (ValueError)   a setting that cannot work, found at construction
 ├── MissingExtra (ImportError)        an optional dependency is not installed; names the extra
 ├── LedgerError                       the ledger file cannot be opened, read or written
+├── CascadeExhausted                  no tier of a cascade gave an answer that can be used
 └── BudgetExceeded                    a hard limit would be passed; raised before the call goes out
     └── RunawayStopped                a task repeats itself or makes too many calls
 """
@@ -26,6 +27,10 @@ class MissingExtra(ThriftError, ImportError):
 
 class LedgerError(ThriftError):
     """The ledger file cannot be opened, read or written."""
+
+
+class CascadeExhausted(ThriftError):
+    """No tier of a cascade gave an answer that can be used. The message says what each of them did."""
 
 
 class BudgetExceeded(ThriftError):

@@ -19,6 +19,7 @@ from thrift_core.accounting.call import Attribution, Call, Outcome
 from thrift_core.accounting.counting import counted, estimated
 from thrift_core.accounting.ledger import Ledger, priced
 from thrift_core.accounting.reading import read_usage
+from thrift_core.accounting.recorded import tell
 from thrift_core.accounting.reservation import Reservation
 from thrift_core.accounting.usage import Usage
 from thrift_core.errors import BudgetExceeded
@@ -74,6 +75,7 @@ class _Open:
     call_id: str
     built: Request | None = None
     inner: Usage | None = None
+    inner_each: list[Usage] = field(default_factory=list[Usage])
     reservation: Reservation | None = None
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = field(default_factory=time.perf_counter)
@@ -93,7 +95,8 @@ class Meter:
     faults, and the app's call goes on.
 
     A model that wraps another is told twice, once for itself and once for the model it calls. The inner call is the
-    one that was billed: an outer call that reports the same usage as the calls made inside it, or none, is not counted.
+    one that was billed: an outer call that reports the same usage as the calls made inside it, or as one of them (a
+    cascade passes on one of several answers), or none, is not counted.
 
     Args:
         ledger: where calls are recorded; a new one in memory if none is given.
@@ -238,8 +241,8 @@ class Meter:
     def _skip(self, opened: _Open) -> None:
         """Leave a wrapper uncounted; what was counted inside it was counted inside its own wrapper, too."""
         self._release(opened)
-        if opened.inner is not None:
-            self._tell_outer(opened, opened.inner)
+        for usage in opened.inner_each:
+            self._tell_outer(opened, usage)
 
     def _release(self, opened: _Open) -> None:
         if opened.reservation is not None and self.budgets is not None:
@@ -327,14 +330,15 @@ class Meter:
         if opened.inner is None or usage is None:
             return opened.inner is not None
         # A wrapper may pass on the totals without all of their parts.
-        inner = opened.inner
-        return (usage.input_tokens, usage.output_tokens) == (inner.input_tokens, inner.output_tokens)
+        totals = {(inner.input_tokens, inner.output_tokens) for inner in (opened.inner, *opened.inner_each)}
+        return (usage.input_tokens, usage.output_tokens) in totals
 
     def _keep(self, opened: _Open, call: Call) -> Call:
         try:
             call = self.ledger.record(call)
         except Exception as error:  # a full disk must not cost the app its answer
             self.note_fault("ledger", error)
+        tell(self.ledger, call)
         self._tell_outer(opened, call.usage)
         self._note_failed(opened, call)
         if self.budgets is not None:
@@ -375,6 +379,7 @@ class Meter:
         with self._lock:
             if (outer := self._outer(opened)) is not None:
                 outer.inner = usage if outer.inner is None else outer.inner + usage
+                outer.inner_each.append(usage)
 
     def _outer(self, opened: _Open) -> _Open | None:
         outer = self._open.get(opened.outer) if opened.outer is not None else None

@@ -259,3 +259,12 @@ def test_a_failed_call_that_its_step_makes_again_was_retried(meter):
     start(meter, "c", parent="step", is_retry=True)
     meter.finish("c", Answer(usage=USAGE))
     assert [call.outcome for call in meter.ledger.calls()] == ["retried", "error", "ok"]
+
+
+def test_a_wrapper_that_passes_on_one_of_several_answers_is_not_counted_as_one_more(meter):
+    start(meter, "outer")
+    for key, tokens in (("draft", 10), ("answer", 20)):
+        start(meter, key)
+        meter.finish(key, Answer(usage=Usage(input_tokens=tokens, output_tokens=tokens)))
+    assert meter.finish("outer", Answer(usage=Usage(input_tokens=20, output_tokens=20))) is None
+    assert [call.usage.input_tokens for call in meter.ledger.calls()] == [10, 20]
