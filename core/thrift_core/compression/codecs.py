@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import cast
 
-from thrift_core.compression.budget import longest_prefix
+from thrift_core.compression.budget import ends_of_lines, longest_prefix
 from thrift_core.compression.compressed import Dropped, Kind, Span
 from thrift_core.compression.work import Draft, Job
 
@@ -18,7 +20,11 @@ def shortened(text: str, job: Job, kind: Kind) -> Draft | None:
     draft = _codec(kind)(text, job)
     if draft is not None and (job.max_tokens is None or job.count(draft.text) <= job.max_tokens):
         return draft
-    return prose(text, job) if job.must_cut else None
+    if not job.must_cut:
+        return None
+    if draft is not None and draft.text.count("\n") > 2:
+        return _ends(draft, job) or prose(text, job)
+    return prose(text, job)
 
 
 def cut_anyhow(text: str, job: Job, protected: Sequence[Span]) -> Draft:
@@ -27,6 +33,17 @@ def cut_anyhow(text: str, job: Job, protected: Sequence[Span]) -> Draft:
     return Draft(
         text[:stop], "cut after what the budget has room for", spans=((0, stop),), dropped=(Dropped("the rest"),)
     )
+
+
+def _ends(draft: Draft, job: Job) -> Draft | None:
+    """Return the first and the last lines of what is already shortened as its kind can be, but too long still."""
+    lines = draft.text.split("\n")
+    first, last = ends_of_lines(lines, (job.max_tokens or 0) - 2, job.count)
+    if first < 2:
+        return None
+    kept = [*lines[:first], "…", *lines[len(lines) - last :]]
+    dropped = (*draft.dropped, Dropped("line after shortening", len(lines) - first - last))
+    return Draft("\n".join(kept), f"{draft.note}, then the first and last lines", dropped=dropped)
 
 
 def prose(text: str, job: Job) -> Draft | None:
@@ -88,19 +105,22 @@ def _part_end(text: str, start: int) -> int:
     return end
 
 
+# Each codec is loaded when it is first used.
+_CODECS: dict[Kind, tuple[str, str]] = {
+    "json": ("json_documents", "json_document"),
+    "ndjson": ("json_documents", "json_lines"),
+    "csv": ("tables", "table"),
+    "log": ("logs", "log"),
+    "trace": ("traces", "trace"),
+    "code": ("code", "code"),
+    "diff": ("diffs", "diff"),
+    "html": ("pages", "page"),
+    "mixed": ("mixed", "mixed"),
+}
+
+
 def _codec(kind: Kind) -> Codec:
-    match kind:
-        case "json":
-            from thrift_core.compression.json_documents import json_document  # noqa: PLC0415 - as needed
-
-            return json_document
-        case "ndjson":
-            from thrift_core.compression.json_documents import json_lines  # noqa: PLC0415
-
-            return json_lines
-        case "log":
-            from thrift_core.compression.logs import log  # noqa: PLC0415
-
-            return log
-        case _:
-            return prose
+    if kind not in _CODECS:
+        return prose
+    module, name = _CODECS[kind]
+    return cast("Codec", getattr(import_module(f"thrift_core.compression.{module}"), name))

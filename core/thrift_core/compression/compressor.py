@@ -23,7 +23,12 @@ from thrift_core.token_counters import TokenCounter, default_counter
 logger = logging.getLogger("thrift")
 CUT_HEAD = f"{MARK}cut, recall "
 # Our own outputs begin with one of these; what was compressed before is left as it is.
-MARKS = (f"{MARK}(", CUT_HEAD, f"{MARK}log ", f"{MARK}fold ", f"{MARK}lines ")
+MARKS = (
+    f"{MARK}(",
+    CUT_HEAD,
+    *(f"{MARK}log ", f"{MARK}lines("),
+    *(f"{comment}{MARK}fold " for comment in ("", "# ", "// ")),
+)
 _REMEMBERED = 512
 
 
