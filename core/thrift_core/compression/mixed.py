@@ -56,7 +56,7 @@ def mixed(text: str, job: Job) -> Draft | None:
         trips.add(draft.round_trip)
     if not trips:
         return None
-    trip = None if None in trips else "value"
+    trip: RoundTrip | None = None if None in trips else "value"
     return Draft("".join(shown), "each part shortened as what it is", trip, dropped=tuple(dropped))
 
 
