@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from thrift_core.compression.folding import Fold
-from thrift_core.relevance.segmentation import words
+from thrift_core.compression.folding import Fold, asked_shares
 
 _NEXT = re.compile(r"//|/\*|[\"'`{}\n]")
 _ENDS = {
@@ -74,7 +73,6 @@ def _line_comments(lines: Sequence[str], comment: re.Pattern[str], lead: str) ->
 
 
 def _bodies(lines: Sequence[str], blocks: Sequence[tuple[int, int]], question: str | None) -> Iterator[Fold]:
-    asked = frozenset(words(question)) if question else frozenset[str]()
     functions = [
         (first, last) for first, last in sorted(blocks) if last - first > _FEWEST_LINES and _is_function(lines, first)
     ]
@@ -82,10 +80,9 @@ def _bodies(lines: Sequence[str], blocks: Sequence[tuple[int, int]], question: s
     for first, last in functions:
         if not outer or first > outer[-1][1]:
             outer.append((first, last))
-    for first, last in sorted(outer, key=lambda block: block[0] - block[1]):
-        said = set(words("\n".join(lines[first - 1 : last]))) if asked else set[str]()
-        rank = _BODY_RANK + len(asked & said) / (len(asked) or 1)
-        yield Fold(first + 1, last - 1, "body", rank, _indent(lines[first]) + "// ")
+    shares = asked_shares(question, ["\n".join(lines[max(0, first - 2) : last]) for first, last in outer])
+    for (first, last), share in sorted(zip(outer, shares, strict=True), key=lambda item: item[0][0] - item[0][1]):
+        yield Fold(first + 1, last - 1, "body", _BODY_RANK + share, _indent(lines[first]) + "// ")
 
 
 def _is_function(lines: Sequence[str], first: int) -> bool:

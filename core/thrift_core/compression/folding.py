@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from thrift_core.compression.compressed import Dropped, Span
 from thrift_core.compression.work import Draft
 from thrift_core.notation.documents import MARK
+from thrift_core.relevance.segmentation import words
 
 _MARKER = re.compile(rf"[^\S\n]*\S{{0,4}}[^\S\n]*\S{{0,2}} ?{MARK}(\d+)-(\d+)\Z")
 _HEAD = re.compile(rf"\S{{0,2}} ?{MARK}fold ")
 # A fold must be worth the line that stands for it.
 FEWEST_CHARACTERS = 64
 _MARKER_CHARACTERS = 20
-_ROUNDS = 12
+_ROUNDS = 24
 
 
 class FoldError(ValueError):
@@ -183,3 +184,14 @@ def _told(folds: Iterable[Fold]) -> tuple[Dropped, ...]:
     for fold in folds:
         counts[fold.what] = counts.get(fold.what, 0) + fold.last + 1 - fold.first
     return tuple(Dropped(f"line of {what}", number) for what, number in counts.items())
+
+
+def asked_shares(question: str | None, texts: Sequence[str]) -> list[float]:
+    """Return how much of a question each text names, 0 to 1; a word that few of the texts have counts for more."""
+    asked = frozenset(words(question)) if question else frozenset[str]()
+    if not asked:
+        return [0.0] * len(texts)
+    said = [asked & set(words(text)) for text in texts]
+    weights = {word: 1.0 / found for word in asked if (found := sum(word in item for item in said))}
+    whole = sum(weights.values()) or 1.0
+    return [sum(weights[word] for word in item) / whole for item in said]

@@ -10,8 +10,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 
-from thrift_core.compression.folding import Fold
-from thrift_core.relevance.segmentation import words
+from thrift_core.compression.folding import Fold, asked_shares
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 # A parsed module takes some hundred times its text in memory.
@@ -101,15 +100,14 @@ def _bodies(lines: Sequence[str], definitions: Sequence[_Definition], question: 
         first_of[node] = first
         for number in range(signature_end + 1, end + 1):
             owner[number] = node
-    asked = frozenset(words(question)) if question else frozenset[str]()
-    runs = sorted(_runs(owner, fixed), key=lambda run: run[0] - run[1])
-    for first, stop, node in runs:
-        last = _last_written(lines, first, stop)
-        if isinstance(node, ast.ClassDef):
-            continue
-        said = set(words("\n".join(lines[first_of[node] - 1 : last]))) if asked else set[str]()
-        rank = _BODY_RANK + len(asked & said) / (len(asked) or 1)
-        yield Fold(first, last, "body", rank, _indent(lines[first - 1]) + "...  # ")
+    runs = [
+        (first, _last_written(lines, first, last), node)
+        for first, last, node in _runs(owner, fixed)
+        if not isinstance(node, ast.ClassDef)
+    ]
+    shares = asked_shares(question, ["\n".join(lines[first_of[node] - 1 : last]) for _, last, node in runs])
+    for (first, last, _), share in sorted(zip(runs, shares, strict=True), key=lambda item: item[0][0] - item[0][1]):
+        yield Fold(first, last, "body", _BODY_RANK + share, _indent(lines[first - 1]) + "...  # ")
 
 
 def _last_written(lines: Sequence[str], first: int, last: int) -> int:
