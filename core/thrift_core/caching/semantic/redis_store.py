@@ -9,6 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from thrift_core.caching.semantic.cache_key import SCOPE_TAG_BYTES
+from thrift_core.caching.semantic.packing import packed, unpacked
 from thrift_core.caching.semantic.record import NEVER_MS
 from thrift_core.caching.semantic.redis_clients import RedisClients, redisvl
 from thrift_core.caching.semantic.store import (
@@ -41,7 +42,8 @@ class RedisStore:
     scope's hash tag, so that in a cluster all that belongs to one scope lies on one node.
 
     Redis bounds its own memory: set `maxmemory`, and a policy such as `volatile-lru`. Quotas of scopes are held here;
-    `max_entries` and `max_bytes` are not. What an exhausted or restarted Redis has lost is a miss.
+    `max_entries` and `max_bytes` are not. A quota counts the entries that were stored while there was one. What an
+    exhausted or restarted Redis has lost is a miss.
 
     Args:
         url_or_client: `redis://`, `rediss://` or `unix://`, or a client of `redis.Redis` without `decode_responses`.
@@ -279,7 +281,8 @@ class RedisStore:
             surplus(quota + 1, quota),
             self._entries(entry_id),
         ]
-        return [self._entry(entry_id), self._expiries(entry_id), self._ranks(entry_id)], [*values, *_fields(stored)]
+        keys = [self._entry(entry_id), self._expiries(entry_id), self._ranks(entry_id)]
+        return keys, [*values, *_fields(stored, has_quota=quota > 0)]
 
     def _make_index(self, dimensions: int) -> None:
         schema = {
@@ -325,16 +328,18 @@ def _space(value: bytes) -> VectorSpace:
 
 def _current(values: Sequence[bytes | None], now_ms: int) -> bytes | None:
     record, expires = values
-    return record if record is not None and expires is not None and int(expires) > now_ms else None
+    is_current = record is not None and expires is not None and int(expires) > now_ms
+    return unpacked(record) if record is not None and is_current else None
 
 
-def _fields(stored: Stored) -> list[Any]:
+def _fields(stored: Stored, *, has_quota: bool) -> list[Any]:
     owners = [f"{kind}{owner.hex()}" for kind, owner in zip(_OWNERS, stored.owners, strict=True) if owner]
     corpus = [f"c{stored.corpus.hex()}"] if stored.corpus else []
     sources = [f"s{source.hex()}" for source in stored.sources]
-    fields: list[Any] = ["record", stored.record, "partition", stored.partition.hex()]
+    fields: list[Any] = ["record", packed(stored.record), "partition", stored.partition.hex()]
     fields += ["created", stored.created_ms, "expires", stored.expires_ms]
-    fields += ["unit", stored.worth_usd / max(stored.size, 1)]
+    if has_quota:
+        fields += ["unit", stored.worth_usd / max(stored.size, 1)]
     if tags := ",".join(owners + corpus + sources):
         fields += ["tags", tags]
     if stored.vector is not None:
@@ -384,7 +389,7 @@ def _near(reply: Any, min_similarity: float) -> list[Near]:
             continue  # it expired while it was being found
         similarity = 1 - float(distance)
         if similarity >= min_similarity:
-            near.append(Near(bytes.fromhex(key.decode().rsplit(":", 1)[1]), similarity, record))
+            near.append(Near(bytes.fromhex(key.decode().rsplit(":", 1)[1]), similarity, unpacked(record)))
     return near
 
 
