@@ -7,6 +7,7 @@ from langchain_thrift.costs import CostCallbackHandler, track_costs
 
 if TYPE_CHECKING:
     from langchain_thrift.chat_model import ThriftChatModel
+    from langchain_thrift.llm_cache import SemanticLLMCache
     from langchain_thrift.middleware import ThriftMiddleware
     from langchain_thrift.recall import recall_tools
     from langchain_thrift.summarizer import TrajectorySummarizer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CostCallbackHandler",
     "DocumentTrimmer",
+    "SemanticLLMCache",
     "ThriftChatModel",
     "ThriftMiddleware",
     "TrajectorySummarizer",
@@ -25,6 +27,7 @@ __all__ = [
 # `langchain.agents` is an extra and slow to import: what needs it is loaded when it is asked for.
 _LAZY = {
     "DocumentTrimmer": "langchain_thrift.trimmer",
+    "SemanticLLMCache": "langchain_thrift.llm_cache",
     "ThriftChatModel": "langchain_thrift.chat_model",
     "ThriftMiddleware": "langchain_thrift.middleware",
     "TrajectorySummarizer": "langchain_thrift.summarizer",

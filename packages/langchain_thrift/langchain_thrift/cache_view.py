@@ -16,7 +16,7 @@ from thrift_core.messages import Request
 from langchain_thrift.view import message_view
 
 # Fields of a model that say how it is reached, watched and counted, not what it answers.
-_NOT_DECIDING = frozenset(
+NOT_DECIDING = frozenset(
     {
         "async_client",
         "cache",
@@ -76,7 +76,7 @@ def cache_request(
             **given,
             "stop": list(stop or ()),
             "thrift_settings": settings_of(model),
-            "thrift_asides": [_aside(message) for message in messages],
+            "thrift_asides": asides(messages),
         },
     )
 
@@ -86,13 +86,26 @@ def settings_of(model: BaseChatModel) -> dict[str, Any]:
     kind = type(model)
     if model.is_lc_serializable():
         found: Mapping[str, Any] = dumpd(model).get("kwargs") or {}
-        settings = {name: _without_addresses(value) for name, value in found.items()}
+        settings = {name: without_addresses(value) for name, value in found.items()}
     else:
         fields = {name: getattr(model, name, None) for name in kind.model_fields}
         given = {**fields, **model._identifying_params}
         settings = {name: plain(value) for name, value in given.items() if _is_plain(plain(value))}
-    kept = {name: value for name, value in settings.items() if name not in _NOT_DECIDING}
+    kept = {name: value for name, value in settings.items() if name not in NOT_DECIDING}
     return {**kept, "thrift_kind": f"{kind.__module__}.{kind.__qualname__}"}
+
+
+def asides(messages: Sequence[BaseMessage]) -> list[list[Any]]:
+    """Return, message for message, what clients may send beside what the view has."""
+    return [_aside(message) for message in messages]
+
+
+def without_addresses(value: Any) -> Any:
+    """Return what LangChain wrote of a setting, without the place in memory of an object it could not write."""
+    if isinstance(value, Mapping):
+        is_object = value.get("type") == "not_implemented"
+        return {name: without_addresses(item) for name, item in value.items() if not (is_object and name == "repr")}
+    return [without_addresses(item) for item in value] if isinstance(value, list) else value
 
 
 def plain(value: Any) -> Any:
@@ -128,16 +141,7 @@ def _is_about_tracing(name: str) -> bool:
     return name.startswith("ls_") or name == "structured_output_format"
 
 
-def _without_addresses(value: Any) -> Any:
-    """Return what LangChain wrote of a setting without the place in memory of an object it could not write."""
-    if isinstance(value, Mapping):
-        is_object = value.get("type") == "not_implemented"
-        return {name: _without_addresses(item) for name, item in value.items() if not (is_object and name == "repr")}
-    return [_without_addresses(item) for item in value] if isinstance(value, list) else value
-
-
 def _aside(message: BaseMessage) -> list[Any]:
-    """Return what clients may send of a message beside what the view has."""
     kind = str(getattr(message, "role", None) if message.type == "chat" else message.type)
     extra = plain(message.additional_kwargs)
     if isinstance(message, AIMessage):

@@ -1,14 +1,17 @@
-"""Counts the calls of a wrapped chat model, and tells each of them whom it is for."""
+"""Whom a call is for: noted when its run starts, for those whom LangChain does not tell."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from langchain_core.callbacks import BaseCallbackManager, Callbacks
+from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager, Callbacks
 from langchain_core.messages import BaseMessage
+from langchain_core.runnables.config import ensure_config
+from langchain_core.tracers.context import register_configure_hook
 from thrift_core.accounting.attribution import current_attribution, from_metadata, merged
 from thrift_core.accounting.budgets import Budgets
 from thrift_core.accounting.call import Attribution
@@ -20,6 +23,11 @@ from langchain_thrift.passage import Run
 # LangChain hands the metadata of a run to its callbacks, and not to `_stream`: noted when the run starts, taken by the
 # call that comes next, which is in the same thread or task and before anything else.
 _started: ContextVar[tuple[object, Run] | None] = ContextVar("thrift_started_run", default=None)
+
+
+# The same for the caches of models that are not wrapped.
+_announced: ContextVar[_Announced | None] = ContextVar("thrift_announced_run", default=None)
+_listening: list[ContextVar[BaseCallbackHandler | None]] = []
 
 
 class RunHandler(CostCallbackHandler):
@@ -63,8 +71,67 @@ class RunHandler(CostCallbackHandler):
         return noted[1] if noted is not None and noted[0] is self else None
 
     def _run(self, run_id: UUID, metadata: Mapping[str, Any] | None, tags: list[str] | None) -> Run:
-        told = from_metadata(metadata or {}, tuple(tags or ()))
-        return Run(merged(merged(self._default, current_attribution()), told), run_id.hex)
+        return _run(run_id, metadata, tags, self._default)
+
+
+@dataclass(frozen=True, slots=True)
+class _Announced:
+    run: Run
+    asked: frozenset[int]
+
+
+class _Announcer(BaseCallbackHandler):
+    """Notes every run of a chat model for the cache that the model asks next."""
+
+    run_inline = True
+
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        asked = frozenset(map(_digest, messages))
+        _announced.set(_Announced(_run(run_id, metadata, tags, Attribution()), asked))
+
+
+def listen() -> None:
+    """Note every run of a chat model from now on."""
+    if not _listening:
+        listening: ContextVar[BaseCallbackHandler | None] = ContextVar("thrift_announcer", default=_Announcer())  # noqa: B039 - the one that all share
+        _listening.append(listening)
+        register_configure_hook(listening, inheritable=False)
+
+
+def announced_run(messages: Sequence[BaseMessage]) -> Run | None:
+    """Return the run of the chat model that is asked these messages; None where another one started since.
+
+    Where nothing was announced in this thread or task, it is what `attributed_run` returns.
+    """
+    announced = _announced.get()
+    if announced is None:
+        return attributed_run()
+    return announced.run if _digest(messages) in announced.asked else None
+
+
+def attributed_run() -> Run:
+    """Return whom the chain that is running, or an enclosing `attribute` block, says that calls are for."""
+    config = ensure_config()
+    told = from_metadata(config.get("metadata") or {}, tuple(config.get("tags") or ()))
+    return Run(merged(current_attribution(), told), None)
+
+
+def _digest(messages: Sequence[BaseMessage]) -> int:
+    return hash(tuple(message.text for message in messages))
+
+
+def _run(run_id: UUID, metadata: Mapping[str, Any] | None, tags: list[str] | None, default: Attribution) -> Run:
+    told = from_metadata(metadata or {}, tuple(tags or ()))
+    return Run(merged(merged(default, current_attribution()), told), run_id.hex)
 
 
 def with_handler(callbacks: Callbacks, handler: RunHandler) -> Callbacks:
