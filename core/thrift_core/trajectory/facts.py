@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 from thrift_core.notation.shapes import Json
 from thrift_core.notation.writing import word
@@ -17,6 +19,8 @@ _SHORTEST = 3
 # Numbers and flags further down are rows of listings, which recall gives back whole.
 _DEEPEST_NUMBER = 1
 _TEXTS_KNOWN = 64
+_LINE_NUMBER = re.compile(r"^[ \t]*(\d{1,7})[:|\t]", re.MULTILINE)
+_NUMBERED_LINES = 3
 
 
 def ledger(text: str, is_visible: Callable[[str], bool], *, max_characters: int) -> list[str]:
@@ -48,7 +52,8 @@ def _facts(text: str) -> Sequence[Fact]:
     value = parse(text)
     if value is None:
         # Small bare numbers in running text say nothing without their sentence.
-        return [(name, name) for name in naming_words(text) if not (name.isdigit() and len(name) <= _SHORTEST)]
+        words = naming_words(_without_line_numbers(text))
+        return [(name, name) for name in words if not (name.isdigit() and len(name) <= _SHORTEST)]
     ids: list[Fact] = []
     names: list[Fact] = []
     numbers: list[Fact] = []
@@ -64,6 +69,13 @@ def _facts(text: str) -> Sequence[Fact]:
             written = json.dumps(scalar)
             numbers.append((written, f"{key}={written}"))
     return [*ids, *names, *numbers]
+
+
+def _without_line_numbers(text: str) -> str:
+    """Return a text without the numbers of its lines, if it has such: they name nothing, and there is one in each."""
+    numbers = [int(match[1]) for match in _LINE_NUMBER.finditer(text)]
+    following = sum(after == before + 1 for before, after in pairwise(numbers))
+    return _LINE_NUMBER.sub("", text) if following >= _NUMBERED_LINES else text
 
 
 def _scalars(value: Json, key: str = "", depth: int = 0) -> Iterator[tuple[str, bool | int | float | str | None, int]]:

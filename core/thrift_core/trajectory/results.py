@@ -6,7 +6,8 @@ Each result is written in the cheapest of several ways, and only where reading i
 - `§ ...`: JSON in the compact notation of `notation_write`;
 - `§= ...`: the same without keys, which are those of the tool's result before;
 - `§tool#2 ...`: only what differs from that tool's second result;
-- `§lines`: text in which runs of earlier lines are references, see `line_runs`.
+- `§lines`: text in which runs of earlier lines are references, see `line_runs`;
+- `§rows`: the same, and runs of lines that are alike are folded, see `folding`.
 
 The first use of each way in a thread is explained in a few words in parentheses, for the model that reads it.
 """
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
 
+from thrift_core.notation.folding import fold, unfold
 from thrift_core.notation.line_runs import LineIndex, names_in
 from thrift_core.notation.reading import Reader
 from thrift_core.notation.shapes import Json, Shape, is_map, shape_of
@@ -32,8 +34,10 @@ LEGENDS = {
     "=": "keys as in this tool's last result",
     "#": "that earlier result, changed",
     "lines": "tool#n:a-b are lines a-b of its nth result",
+    "rows": "[3x] a*b: 3 rows follow, each for the * in a line; tool#n:a-b are lines a-b of its nth result",
 }
-_HEAD = re.compile(r"§(?:\(([^()]*)\))?(lines\n|=|[\w.-]+#\d+)? ?", re.ASCII)
+_TEXT_KINDS = ("lines", "rows")
+_HEAD = re.compile(r"§(?:\(([^()]*)\))?(lines\n|rows\n|=|[\w.-]+#\d+)? ?", re.ASCII)
 _SAFE_NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}\Z", re.ASCII)
 # Below this a result is not worth the work, nor the reader's.
 _FEWEST_CHARACTERS = 24
@@ -93,7 +97,12 @@ class _Way:
 
 @dataclass(slots=True)
 class Results:
-    """What a thread's results so far have taught: shapes of tools, values to differ from, lines to refer to."""
+    """What a thread's results so far have taught: shapes of tools, values to differ from, lines to refer to.
+
+    Attributes:
+        count: counts tokens.
+        has_absorbed: whether a result came in that was shortened before.
+    """
 
     count: Callable[[str], int]
     has_absorbed: bool = False
@@ -146,7 +155,7 @@ class Results:
         return sorted((item for item in costs if item[0] <= most_tokens), key=lambda item: item[0])
 
     def _refers_to(self, tool: str, way: _Way) -> frozenset[str]:
-        if way.kind == "lines":
+        if way.kind in _TEXT_KINDS:
             return frozenset(names_in(way.body))
         if way.kind == "=":
             return frozenset((self._shapes[tool].name, self._keys_at[tool]))
@@ -179,7 +188,7 @@ class Results:
             return name
         value = parse(text)
         if value is None:
-            literal = self._lines.refer(text) if way is not None and way.kind == "lines" else None
+            literal = self._lines.refer(text) if way is not None and way.kind in _TEXT_KINDS else None
             self._lines.add(name, text, literal=literal[1] if literal else None)
             return name
         self._remember(_base_of(name, text, way), tool, way)
@@ -208,12 +217,17 @@ class Results:
 
     def _text_ways(self, text: str) -> list[_Way]:
         referred = self._lines.refer(text)
-        return [_Way("lines", referred[0], "repeated lines as references")] if referred else []
+        ways = [_Way("lines", referred[0], "repeated lines as references")] if referred else []
+        lines = (referred[0] if referred else text).split("\n")
+        folded = fold(lines)
+        if len(folded) > len(lines):
+            ways.append(_Way("rows", "\n".join(folded), "lines that are alike in short"))
+        return ways
 
     def _write(self, way: _Way) -> str:
         key = _legend_key(way.kind)
         legend = "" if key in self._explained else f"({LEGENDS[key]})"
-        return f"{MARK}{legend}{way.kind}{chr(10) if way.kind == 'lines' else ' '}{way.body}"
+        return f"{MARK}{legend}{way.kind}{chr(10) if way.kind in _TEXT_KINDS else ' '}{way.body}"
 
     def _reads_back(self, tool: str, way: _Way, text: str, value: Json) -> bool:
         try:
@@ -223,8 +237,8 @@ class Results:
         return way.read == text if value is None else same(way.read, value)
 
     def _read(self, tool: str, kind: str, body: str) -> Json:
-        if kind == "lines":
-            return self._lines.expand(body)
+        if kind in _TEXT_KINDS:
+            return self._lines.expand("\n".join(unfold(body.split("\n"))) if kind == "rows" else body)
         if not kind:
             return _read_whole(body)
         reader = Reader(body)

@@ -72,8 +72,8 @@ class Thread:
     faults: list[Exception] = field(default_factory=list[Exception])
 
     def __post_init__(self) -> None:
-        self.results = Results(self.count)
         self.may_rewrite = self.may_rewrite and self.store is not None
+        self.results = Results(self.count)
 
     def advance(self, messages: Sequence[Message]) -> None:
         """Take in messages that follow those seen so far."""

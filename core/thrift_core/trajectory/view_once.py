@@ -31,6 +31,7 @@ _CHARACTERS_PER_TOKEN = 4
 _LARGEST_SHARE = 0.5
 # How far back results are considered: older ones were considered when they were new.
 _WINDOW = 12
+_LONG_TOKENS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def apply(thread: Thread) -> None:
     stubs: list[_Stub] = []
     for index in range(thread.already_sent - 1, max(thread.live, thread.already_sent - _WINDOW) - 1, -1):
         entry = thread.entries[index]
-        stub = _stub(thread, index, removed) if _is_candidate(thread, entry) else None
+        stub = _affordable(thread, index, removed, behind + written) if _is_candidate(thread, entry) else None
         if stub is None:
             behind += entry.tokens
             continue
@@ -75,12 +76,34 @@ def _is_candidate(thread: Thread, entry: Entry) -> bool:
     return is_whole and entry.tokens >= _FEWEST_TOKENS and entry.is_clean and not thread.needed_by[entry.name]
 
 
-def _stub(thread: Thread, index: int, removed: int) -> _Stub | None:
-    """Return what is to stand for a result, or None if that would be too long to be worth it."""
+def _affordable(thread: Thread, index: int, removed: int, behind: int) -> _Stub | None:
+    """Return what is to stand for a result: of a long text fewer facts, where more would not pay.
+
+    What is not cut when it was just read is seldom cut later, for more and more stands behind it; and what a stub does
+    not say of a long text is one recall away.
+    """
     entry, text = thread.entries[index], thread.entries[index].message.text
     if entry.is_kept_whole:
         return None
-    facts = ledger(text, _visible_besides(thread, index), max_characters=_room(text, entry.tokens))
+    stub = _stub(thread, index, removed, _room(text, entry.tokens))
+    if entry.tokens < _LONG_TOKENS or parse(text) is not None:
+        return stub
+    if stub is None:
+        entry.is_kept_whole = False
+        return _stub(thread, index, removed, _FEWEST_CHARACTERS)
+    saved = entry.tokens - stub.tokens
+    prefix = thread.sent_before - behind - removed - saved
+    bill = thread.bill
+    gain = bill.gain(removed=saved, behind=behind + stub.tokens, prefix=prefix, reads=bill.reads_left)
+    at_once = bill.gain(removed=saved, behind=behind + stub.tokens, prefix=prefix, reads=1)
+    is_paying = gain > 0 and at_once + bill.purse >= 0
+    return stub if is_paying else _stub(thread, index, removed, _FEWEST_CHARACTERS)
+
+
+def _stub(thread: Thread, index: int, removed: int, room: int) -> _Stub | None:
+    """Return what is to stand for a result, or None if that would be too long to be worth it."""
+    entry, text = thread.entries[index], thread.entries[index].message.text
+    facts = ledger(text, _visible_besides(thread, index), max_characters=room)
     written = " ".join(facts)
     frame = entry.raw_tokens - entry.text_tokens
     missing = thread.tokens_to_stay_cached(thread.sent_tokens - removed - entry.tokens + frame)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from random import Random
 
 import pytest
 from thrift_core.errors import ConfigurationError
@@ -106,8 +107,19 @@ def test_the_provider_never_sees_a_changed_byte_in_append_only_mode() -> None:
         before = planned
 
 
+def words(number: int) -> str:
+    """Return some words that hardly two numbers share, so that lines of them are not alike."""
+    chance = Random(number)
+    return " ".join(
+        chance.choices(
+            ["much", "of", "what", "is", "said", "in", "a", "long", "report", "about", "nothing", "at", "all"],
+            k=3 + number % 5,
+        )
+    )
+
+
 def test_a_result_is_whole_when_first_read_and_a_stub_with_its_facts_after() -> None:
-    report = "\n".join(f"line {number} of a long report about nothing much" for number in range(300))
+    report = "\n".join(f"{words(number)} in line {number} of it" for number in range(300))
     first = task() + step(1, report + "\nticket HD-4711 is open", "read_report")
     later = [*first, Message("assistant", "I have read it."), Message("user", "Good.")]
     summary = summarizer("rewrite")
@@ -200,12 +212,12 @@ def test_the_tool_of_a_call_is_known_where_another_call_has_no_id() -> None:
 
 
 def test_what_follows_a_cut_made_elsewhere_is_shortened_only_where_that_needs_nothing_else() -> None:
-    report = "\n".join(f"line {number} of a long report about nothing much" for number in range(300))
+    report = "\n".join(f"{words(number)} in line {number} of it" for number in range(300))
     first = [*task(), *step(1, report, "read_report"), Message("assistant", "Read."), Message("user", "Good.")]
     summary = summarizer("rewrite")
     cut = sent(summary, first)
     assert cut[3].text.startswith("§cut")
-    lines = "\n".join(f"{number}: another line of no interest" for number in range(40))
+    lines = "\n".join(f"{number}: {words(number)}" for number in range(40))
     later = [*cut, *step(2, order(1)), *step(3, lines, "bash"), *step(4, lines, "bash")]
     planned = sent(summary, later)
     assert planned[: len(cut)] == cut
