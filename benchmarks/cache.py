@@ -17,14 +17,18 @@ FIGURES = {
     "blind_hits": "the same count for a key of the last turn alone, as GPTCache and others make it",
     "speed": "one partition holds all the entries, the worst case; every lookup is timed by itself, in a process of its"
     " own for each store and size",
-    "entries": "answers in the store; each has a question of some 55 characters and an answer of some 700 bytes",
+    "entries": "answers in the store; each has some 55 characters of question and 700 of prose",
     "exact_p50_ms, exact_p99_ms": "a lookup of a question as it was stored, key and all",
     "semantic_p50_ms, semantic_p99_ms": "a lookup that searches by vector and hits, the question's vector known",
+    "exact_p99_cpu_ms, semantic_p99_cpu_ms": "the processor time of the same lookups: what the clock would say on a"
+    " machine with nothing else to do, but for waiting for Redis",
     "miss_p99_ms": "the same for questions that have no match",
     "with_embedder_p99_ms": "a lookup that embeds its question with the embedder that comes with thrift, and hits",
     "store_p50_ms": "keeping an answer, embedding included",
     "bytes_per_entry": "growth of the process's memory (memory), the file (sqlite) or Redis's memory (redis) an entry",
     "bytes_ratio": "the same as a multiple of the question, the answer and its vector as 32-bit floats",
+    "loaded_once_mb": "what the process grows by before the first entry, and whatever their number: the embedder's"
+    " rows, its memory of words, the work space of the matrix library; not part of bytes_per_entry",
     "peers": "on the same embedder, in the same run, at the largest of their sizes that --limit allows",
 }
 # Where each part is; those that are not there yet are left out.
