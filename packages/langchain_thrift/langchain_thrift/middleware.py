@@ -11,9 +11,11 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from thrift_core.accounting.budgets import Budgets
+from thrift_core.accounting.call import Attribution
 from thrift_core.accounting.reading import read_usage
 from thrift_core.accounting.usage import Usage
 from thrift_core.caching.provider_rules import rules_for
+from thrift_core.caching.semantic.serving import Serving
 from thrift_core.errors import ConfigurationError, MissingExtra
 from thrift_core.levers import LeverName
 from thrift_core.messages import CacheBreakpoint, Request
@@ -40,6 +42,7 @@ try:
     )
     from langgraph.types import Command
 
+    from langchain_thrift.agent_cache import AgentPassage
     from langchain_thrift.model_request import messages_of, request_of, split
     from langchain_thrift.recall import RecallTool, messages_in, recall_tools, recalled
     from langchain_thrift.summaries import Summaries
@@ -68,6 +71,11 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     What the levers change is changed in the request alone: the agent's state keeps every message as it was. Whatever
     goes wrong in a lever leaves the request as it was. Works with `invoke`, `ainvoke` and all stream modes, with
     checkpointers and interrupts, and beside other middleware; put it last, so that it sees what is really sent.
+
+    With a cache among the levers, a request that was answered before is answered without a model call; after a tool's
+    message only the very same one, and none with a response format. Whom a run is for, and so who shares answers with
+    whom, is read from its metadata, tags and `configurable`, from the agent's context and from enclosing
+    `thrift_core.attribute` blocks.
 
     Args:
         thrift: the levers that are on; lossless ones by default, or `Thrift.balanced()` with a `summary_model`.
@@ -114,6 +122,9 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self._originals = Originals(store)
         self._views, self._schemas = Views(), ToolSchemas()
         self._costs = CostCallbackHandler(self.thrift.ledger, budgets, feature=feature)
+        cache = self.thrift.cache
+        self._serving = None if cache is None else Serving(cache, self.thrift.ledger)
+        self._whom = Attribution(feature=feature)
         self.summaries = None if summary_model is None else Summaries(summary_model, self.thrift, self._costs)
         self._refused: set[type] = set()
         self._warned: set[str] = set()
@@ -128,7 +139,37 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
-        """Send the request as the levers want it."""
+        """Answer from the cache, or send the request as the levers want it."""
+        passage = self._passage(request)
+        with attributed():
+            served = passage.served()
+        if served is not None:
+            return served
+        with passage:
+            response = self._ask(request, handler)
+            passage.finish(response)
+        return response
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ModelResponse[Any]:
+        """As `wrap_model_call`."""
+        passage = self._passage(request)
+        with attributed():
+            served = await passage.aserved()
+        if served is not None:
+            return served
+        with passage:
+            response = await self._aask(request, handler)
+            await passage.afinish(response)
+        return response
+
+    def _passage(self, request: ModelRequest[Any]) -> AgentPassage:
+        return AgentPassage(self._serving, request, self._schemas, self._whom)
+
+    def _ask(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any]:
         with attributed():
             seen = self._look(request)
             plan = None if seen is None else self.thrift.plan(seen.view, skip=seen.skip)
@@ -142,10 +183,9 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
                 response = handler(self._sent(seen, plan, is_marking=False) or request)
         return self._observed(plan, sent, response)
 
-    async def awrap_model_call(
+    async def _aask(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
-        """As `wrap_model_call`."""
         with attributed():
             seen = self._look(request)
             plan = None if seen is None else await self.thrift.aplan(seen.view, skip=seen.skip)

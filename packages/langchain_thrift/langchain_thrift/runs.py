@@ -10,13 +10,13 @@ from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager, Callbacks
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables.config import ensure_config
 from langchain_core.tracers.context import register_configure_hook
 from thrift_core.accounting.attribution import current_attribution, from_metadata, merged
 from thrift_core.accounting.budgets import Budgets
 from thrift_core.accounting.call import Attribution
 from thrift_core.accounting.ledger import Ledger
 
+from langchain_thrift.attribution import configured
 from langchain_thrift.costs import CostCallbackHandler
 from langchain_thrift.passage import Run
 
@@ -120,9 +120,7 @@ def announced_run(messages: Sequence[BaseMessage]) -> Run | None:
 
 def attributed_run() -> Run:
     """Return whom the chain that is running, or an enclosing `attribute` block, says that calls are for."""
-    config = ensure_config()
-    told = from_metadata(config.get("metadata") or {}, tuple(config.get("tags") or ()))
-    return Run(merged(current_attribution(), told), None)
+    return Run(merged(current_attribution(), configured()), None)
 
 
 def _digest(messages: Sequence[BaseMessage]) -> int:
@@ -131,7 +129,8 @@ def _digest(messages: Sequence[BaseMessage]) -> int:
 
 def _run(run_id: UUID, metadata: Mapping[str, Any] | None, tags: list[str] | None, default: Attribution) -> Run:
     told = from_metadata(metadata or {}, tuple(tags or ()))
-    return Run(merged(merged(default, current_attribution()), told), run_id.hex)
+    outer = merged(merged(default, current_attribution()), configured())
+    return Run(merged(outer, told), run_id.hex)
 
 
 def with_handler(callbacks: Callbacks, handler: RunHandler) -> Callbacks:
