@@ -35,7 +35,7 @@ FIGURES = {
     "facts_lost_pct": "words and numbers with a digit in replies that had been seen, lost likewise",
     "invalid_pct": "requests with a result without its call or the reverse, or without a task",
     "worst_cost_pct": "cost of the dearest single run",
-    "ms_per_message_p95": "the policy's time, 95th percentile, for each new message",
+    "ms_per_message_p95": "the policy's processor time, 95th percentile, for each new message",
     "split": "tuned or unseen half of the tasks; absent for the whole file",
     "thrift-rewrite-recall": "thrift-rewrite with the recall tool's own schema charged in each call",
 }

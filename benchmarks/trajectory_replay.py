@@ -107,9 +107,9 @@ def replay(run: Trajectory, policy: Policy, sizes: Sizes, *, with_losses: bool =
     seen = 0
     for at in run.calls:
         history = run.messages[:at]
-        begin = time.perf_counter()
+        begin = time.thread_time()
         sent = policy(history)
-        outcome.milliseconds.append((time.perf_counter() - begin) * 1000 / max(1, at - seen))
+        outcome.milliseconds.append((time.thread_time() - begin) * 1000 / max(1, at - seen))
         seen = at
         static = tool_tokens + sent.tool_tokens
         counts = [sizes.message(message) for message in sent.messages]

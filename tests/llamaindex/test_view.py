@@ -18,6 +18,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.base.llms.types import CacheControl as Control
 from llama_index.core.llms import MockLLM
 from llamaindex_thrift.view import message_view, provider_of, request_view, tool_calls
+from llamaindex_thrift.views import Views
 from openai.types.chat import ChatCompletionMessageFunctionToolCall
 from openai.types.chat.chat_completion_message_function_tool_call import Function
 from thrift_core.messages import Message, ToolCall
@@ -135,3 +136,36 @@ def test_parsed_arguments_come_back_as_the_same_json(arguments):
     given_ = {"value": arguments}
     message = ChatMessage(role="assistant", blocks=[ToolCallBlock(tool_name="f", tool_kwargs=given_)])
     assert json.loads(tool_calls(message)[0].arguments) == given_
+
+
+def test_a_message_that_says_the_same_is_looked_at_once():
+    views = Views()
+    messages = [
+        ChatMessage(role="user", content="hi"),
+        ChatMessage(role="assistant", blocks=[ToolCallBlock(tool_call_id="1", tool_name="f", tool_kwargs={"a": 1})]),
+        ChatMessage(role="tool", content="x", additional_kwargs={"tool_call_id": "1"}),
+        ChatMessage(role="user", blocks=[ImageBlock(url="https://example.com/a.png")]),
+    ]
+    seen = [views.of(message) for message in messages]
+    assert seen == [message_view(message) for message in messages]
+    assert all(views.of(message) is view for message, view in zip(messages, seen, strict=True))
+
+
+def test_a_message_that_was_changed_in_its_place_is_looked_at_anew():
+    views = Views()
+    call = ChatMessage(role="assistant", blocks=[ToolCallBlock(tool_call_id="1", tool_name="f", tool_kwargs={"a": 1})])
+    text = ChatMessage(role="user", content="hi")
+    beside = ChatMessage(role="assistant", additional_kwargs={"tool_calls": [{"function": {"name": "f"}, "id": "1"}]})
+    for message in (call, text, beside):
+        views.of(message)
+    call.blocks[0].tool_kwargs["a"] = 2
+    text.blocks[0].text = "ho"
+    beside.additional_kwargs["tool_calls"][0]["id"] = "2"
+    text.blocks.append(TextBlock(text="!"))
+    assert all(views.of(message) == message_view(message) for message in (call, text, beside))
+
+
+def test_views_of_messages_that_are_gone_are_gone():
+    views = Views()
+    views.of(ChatMessage(role="user", content="hi"))
+    assert views._known == {}

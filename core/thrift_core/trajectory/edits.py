@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from thrift_core.messages import DropSpan, Edit, ReplaceText
@@ -17,10 +18,15 @@ _MILLION = Decimal(1_000_000)
 
 @dataclass(slots=True)
 class KnownEdits:
-    """Edits of messages that were sent before: the same at each call, as long as the prices are."""
+    """Edits of messages that were sent before: the same at each call, as long as the prices are.
+
+    Attributes:
+        pricing: the prices that they were made for.
+        settled: the edits of the first so many changed messages, in their order.
+    """
 
     pricing: Pricing | None = None
-    by_index: dict[int, Edit] = field(default_factory=dict[int, Edit])
+    settled: list[Edit] = field(default_factory=list[Edit])
 
 
 def edits_of(thread: Thread, pricing: Pricing | None) -> list[Edit]:
@@ -32,16 +38,14 @@ def edits_of(thread: Thread, pricing: Pricing | None) -> list[Edit]:
     known = thread.known_edits
     if known.pricing != pricing:
         known.pricing = pricing
-        known.by_index.clear()
+        known.settled.clear()
     read, write = _dollars_per_token(pricing)
-    edits: list[Edit] = []
-    for index in thread.changed:
-        edit = known.by_index.get(index)
-        if edit is None:
-            is_new = index >= thread.first_new
-            edit = _edit(thread, index, write if is_new else read)
-            if not is_new:
-                known.by_index[index] = edit
+    edits = list(known.settled)
+    for index in islice(thread.changed, len(edits), None):
+        is_new = index >= thread.first_new
+        edit = _edit(thread, index, write if is_new else read)
+        if not is_new and len(known.settled) == len(edits):
+            known.settled.append(edit)
         edits.append(edit)
     if thread.rewritten_tokens and edits:
         share = Decimal(thread.rewritten_tokens) * (write - read) / thread.bill.reads_left

@@ -148,8 +148,8 @@ class Thread:
             entry = self.entries[index]
             self.sent_tokens -= entry.tokens
             entry.tokens, entry.state, entry.text, entry.how = 0, "dropped", "", how
+            self._unsettle(index)
             self.changed.pop(index, None)
-            self.known_edits.by_index.pop(index, None)
         if start < stop:
             self.spans[start] = stop
             self.changed[start] = None
@@ -242,8 +242,15 @@ class Thread:
             # What was cut before stays cut; at the next call it is tried again.
             return
 
+    def _unsettle(self, index: int) -> None:
+        """Let edits be made anew from that of a message on, if it has one; changes are mostly to the newest."""
+        if index not in self.changed:
+            return
+        place = next(at for at, other in enumerate(reversed(self.changed), 1) if other == index)
+        del self.known_edits.settled[max(0, len(self.changed) - place) :]
+
     def _note(self, index: int) -> None:
-        self.known_edits.by_index.pop(index, None)
+        self._unsettle(index)
         if self.entries[index].state == "raw":
             self.changed.pop(index, None)
         else:

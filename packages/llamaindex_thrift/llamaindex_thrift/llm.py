@@ -49,6 +49,7 @@ from llamaindex_thrift.recall import Recalls, recall_tools
 from llamaindex_thrift.spans import Gate
 from llamaindex_thrift.summaries import Summaries
 from llamaindex_thrift.turn import OFFERED, Turn, is_idle, keeps_history
+from llamaindex_thrift.views import Views
 
 logger = logging.getLogger("thrift")
 # What prompts are built with; the wrapper has the wrapped LLM's, and what is set on one is set on both.
@@ -102,6 +103,7 @@ class ThriftLLM(FunctionCallingLLM):
     _recalls: Recalls = PrivateAttr(default_factory=Recalls)
     _has_warned: bool = PrivateAttr(default=False)
     _summaries: Summaries | None = PrivateAttr(default=None)
+    _views: Views = PrivateAttr(default_factory=Views)
 
     def __init__(self, llm: LLM, thrift: Thrift | None = None, *, summary_llm: LLM | None = None) -> None:
         if not isinstance(llm, LLM):
@@ -448,7 +450,9 @@ class ThriftLLM(FunctionCallingLLM):
         )
 
     def _turn(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> Turn:
-        return Turn(self.llm, self._thrift, self._recalls, messages, kwargs, summaries=self._summaries)
+        return Turn(
+            self.llm, self._thrift, self._recalls, messages, kwargs, summaries=self._summaries, views=self._views
+        )
 
     def _completion(self, prompt: str, kwargs: dict[str, Any]) -> Turn:
         messages = [ChatMessage(role=MessageRole.USER, content=prompt)]

@@ -27,6 +27,7 @@ from llamaindex_thrift.recall import Recalls
 from llamaindex_thrift.summaries import Summaries
 from llamaindex_thrift.usage import Response, reported_usage
 from llamaindex_thrift.view import message_view, provider_of, request_view, tool_calls, tools_of
+from llamaindex_thrift.views import Views
 
 # The keyword argument by which a call says that our recall tool is among its tools.
 OFFERED = "thrift_recall"
@@ -51,6 +52,7 @@ class Turn:
         kwargs: the call's keyword arguments, likewise.
         skip: levers that cannot work on this kind of call.
         summaries: has summaries written that the levers want; None where nobody does.
+        views: remembers the views of messages that were seen before.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Turn:
         *,
         skip: Collection[LeverName] = (),
         summaries: Summaries | None = None,
+        views: Views | None = None,
     ) -> None:
         self._llm = llm
         self._thrift = thrift
@@ -82,6 +85,7 @@ class Turn:
         self._held: ChatResponse | None = None
         self._reported: Mapping[str, Any] | None = None
         self._summaries = summaries
+        self._view = message_view if views is None else views.of
         self._sent: tuple[list[ChatMessage], dict[str, Any]] = [], {}
 
     def prepare(self) -> tuple[list[ChatMessage], dict[str, Any]]:
@@ -154,13 +158,13 @@ class Turn:
 
     def _request(self) -> Request:
         settings = vars(self._llm)
-        request = request_view(self._messages, self._kwargs, settings)
+        request = request_view(self._messages, self._kwargs, settings, view=self._view)
         if self._seen is None:
             self._seen = request
             self._recalled = list(self._recalls.after(request.messages))
             self._messages = self._recalls.woven_in(request.messages, self._given)
             if len(self._messages) != len(self._given):
-                request = replace(request, messages=tuple(map(message_view, self._messages)))
+                request = replace(request, messages=tuple(map(self._view, self._messages)))
         given = {name: self._kwargs[name] for name in _PARAMETERS if self._kwargs.get(name) is not None}
         provider = provider_of(settings, self._llm.class_name())
         return replace(request, provider=provider, parameters=given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, TextBlock, ToolCallBlock
@@ -44,7 +44,11 @@ def message_view(message: ChatMessage) -> Message:
 
 
 def request_view(
-    messages: Sequence[ChatMessage] | str, params: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+    messages: Sequence[ChatMessage] | str,
+    params: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
+    *,
+    view: Callable[[ChatMessage], Message] = message_view,
 ) -> Request:
     """Return a request as the levers see it.
 
@@ -52,10 +56,11 @@ def request_view(
         messages: what is about to be sent; a text for a completion.
         params: the keyword arguments of the call.
         settings: the LLM's own settings, which the call adds to.
+        view: how a message is looked at, such as one that remembers.
     """
     settings = settings or {}
     model = params.get("model") or settings.get("model") or settings.get("model_name")
-    seen = (Message("user", messages),) if isinstance(messages, str) else tuple(map(message_view, messages))
+    seen = (Message("user", messages),) if isinstance(messages, str) else tuple(map(view, messages))
     return Request(
         messages=seen,
         model=_text(model),
