@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Generic, TypeVar, cast
 
-from thrift_core.accounting.attribution import current_attribution
+from thrift_core.accounting.attribution import attribute, current_attribution
 from thrift_core.accounting.call import Outcome, Saving
 from thrift_core.accounting.recorded import Recorded
 from thrift_core.accounting.usage import Usage
@@ -162,7 +162,9 @@ class CascadeRun(Generic[A]):
         usages = [(asked.index, usage) for asked in self._asked for usage in self._usages(asked)]
         calls = self._ours(accepted.calls)
         call_id = calls[-1].call.id if calls else None
-        self.router.finish(self.decision, usages, call_id=call_id)
+        whom = self._attribution
+        with attribute(whom.feature, whom.user, tenant=whom.tenant, task=whom.task, run=whom.run):
+            self.router.finish(self.decision, usages, call_id=call_id)
         self.close()
 
     def close(self) -> None:
@@ -180,8 +182,11 @@ class CascadeRun(Generic[A]):
                 self._amend(asked.calls, "escalated" if is_passed_on else "rejected")
 
     def as_metadata(self) -> dict[str, Any]:
-        """Return the decision as JSON, with what each call used."""
-        return {**self.decision.as_metadata(), "calls": [call for asked in self._asked for call in self._told(asked)]}
+        """Return the decision as JSON, with the signals that say anything, and what each call used."""
+        facts = self.decision.as_metadata()
+        signals = {name: value for name, value in facts["signals"].items() if value}
+        calls = [call for asked in self._asked for call in self._told(asked)]
+        return {**facts, "signals": signals, "calls": calls}
 
     def _told(self, asked: Asked[A]) -> list[dict[str, Any]]:
         tier = self.router.tiers[asked.index].name
@@ -230,7 +235,8 @@ class CascadeRun(Generic[A]):
         if not ledgers:
             return []
         chosen = next((ledger for ledger in ledgers if ledger is self.router.ledger), ledgers[0])
-        return [recorded for recorded in calls if recorded.ledger is chosen]
+        # Two meters over one ledger tell of a call twice; it is kept once, by its id.
+        return list({recorded.call.id: recorded for recorded in calls if recorded.ledger is chosen}.values())
 
     def _book_late(self, asked: Asked[A]) -> None:
         ledger = self.router.ledger

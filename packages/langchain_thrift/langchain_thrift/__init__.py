@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_thrift.costs import CostCallbackHandler, track_costs
 
 if TYPE_CHECKING:
+    from langchain_thrift.cached import CachedRunnable, cached
+    from langchain_thrift.cascade import CascadeChatModel
     from langchain_thrift.chat_model import ThriftChatModel
     from langchain_thrift.llm_cache import SemanticLLMCache
     from langchain_thrift.middleware import ThriftMiddleware
@@ -14,23 +16,29 @@ if TYPE_CHECKING:
     from langchain_thrift.trimmer import DocumentTrimmer
 
 __all__ = [
+    "CachedRunnable",
+    "CascadeChatModel",
     "CostCallbackHandler",
     "DocumentTrimmer",
     "SemanticLLMCache",
     "ThriftChatModel",
     "ThriftMiddleware",
     "TrajectorySummarizer",
+    "cached",
     "recall_tools",
     "track_costs",
 ]
 
 # `langchain.agents` is an extra and slow to import: what needs it is loaded when it is asked for.
 _LAZY = {
+    "CachedRunnable": "langchain_thrift.cached",
+    "CascadeChatModel": "langchain_thrift.cascade",
     "DocumentTrimmer": "langchain_thrift.trimmer",
     "SemanticLLMCache": "langchain_thrift.llm_cache",
     "ThriftChatModel": "langchain_thrift.chat_model",
     "ThriftMiddleware": "langchain_thrift.middleware",
     "TrajectorySummarizer": "langchain_thrift.summarizer",
+    "cached": "langchain_thrift.cached",
     "recall_tools": "langchain_thrift.recall",
 }
 
