@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from benchmarks.records import Options, Record
 
 FIGURES = {
-    "--part": "context, speed, trust or stream, where they are installed; without it, all",
+    "--part": "context, speed, trust, stream or scaling, where they are installed; without it, all",
     "context": "every turn of the conversations is stored and then looked up, together with the same last turn behind"
     " every other history of its file; the matcher accepts whatever is put before it, so only the key keeps them apart",
     "cross_context_hits": "answers that were given in one context to a question asked in another; the aim is 0",
@@ -29,6 +29,10 @@ FIGURES = {
     "bytes_ratio": "the same as a multiple of the question, the answer and its vector as 32-bit floats",
     "loaded_once_mb": "what the process grows by before the first entry, and whatever their number: the embedder's"
     " rows, its memory of words, the work space of the matrix library; not part of bytes_per_entry",
+    "scaling": "several Redis processes on this machine, 64 tenants spread over them by a hash, two client processes"
+    " that look paraphrases up for four seconds",
+    "server_ms_per_lookup, lookups_per_second_per_server_core": "by the servers' own processor time, so that it does"
+    " not depend on what else the machine does",
     "peers": "on the same embedder, in the same run, at the largest of their sizes that --limit allows",
 }
 # Where each part is; those that are not there yet are left out.
@@ -37,6 +41,7 @@ PARTS = {
     "speed": "benchmarks.cache_speed",
     "trust": "benchmarks.cache_trust",
     "stream": "benchmarks.cache_stream",
+    "scaling": "benchmarks.cache_scaling",
 }
 
 
