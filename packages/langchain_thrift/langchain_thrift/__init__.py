@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_thrift.costs import CostCallbackHandler, track_costs
 
 if TYPE_CHECKING:
-    from langchain_thrift.cached import CachedRunnable, cached
     from langchain_thrift.cascade import CascadeChatModel
+    from langchain_thrift.chain_cache import CachedRunnable, cached
     from langchain_thrift.chat_model import ThriftChatModel
     from langchain_thrift.llm_cache import SemanticLLMCache
     from langchain_thrift.middleware import ThriftMiddleware
@@ -31,14 +31,14 @@ __all__ = [
 
 # `langchain.agents` is an extra and slow to import: what needs it is loaded when it is asked for.
 _LAZY = {
-    "CachedRunnable": "langchain_thrift.cached",
+    "CachedRunnable": "langchain_thrift.chain_cache",
     "CascadeChatModel": "langchain_thrift.cascade",
     "DocumentTrimmer": "langchain_thrift.trimmer",
     "SemanticLLMCache": "langchain_thrift.llm_cache",
     "ThriftChatModel": "langchain_thrift.chat_model",
     "ThriftMiddleware": "langchain_thrift.middleware",
     "TrajectorySummarizer": "langchain_thrift.summarizer",
-    "cached": "langchain_thrift.cached",
+    "cached": "langchain_thrift.chain_cache",
     "recall_tools": "langchain_thrift.recall",
 }
 

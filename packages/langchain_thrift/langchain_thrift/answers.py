@@ -52,14 +52,14 @@ def written(
         return None
     calls = tuple(call for message in answers for call in tool_calls(message))
     text = "\n".join(made.text for made in generations)
-    about = _about(generations)
+    known = about(generations)
     # The usage of all generations stands with each of them.
     provider = None if request is None else request.provider
     usage = _usage(answers[0], provider) if answers else None
     if usage is None:
         usage = Usage() if request is None else estimated(request, text, calls)
-    model = about.get("model_name") or about.get("model") or (None if request is None else request.model)
-    finish = _finish(about)
+    model = known.get("model_name") or known.get("model") or (None if request is None else request.model)
+    finish = finish_of(known)
     if is_structured and calls:
         text, calls, finish = _said(calls), (), None
     return CachedAnswer(
@@ -69,7 +69,7 @@ def written(
         tool_calls=calls,
         model=model if isinstance(model, str) else None,
         usage=usage,
-        cost_usd=serving.cost_of(usage, model=model, provider=provider, service_tier=about.get("service_tier")),
+        cost_usd=serving.cost_of(usage, model=model, provider=provider, service_tier=known.get("service_tier")),
     )
 
 
@@ -119,12 +119,17 @@ def chunks_of(message: AIMessage) -> Iterator[ChatGenerationChunk]:
 def is_whole(chunk: ChatGenerationChunk) -> bool:
     """Return whether a stream, joined to one chunk, came to its end: one that broke off must not be kept."""
     position = getattr(chunk.message, "chunk_position", None)
-    return position == "last" or _finish(_about([chunk])) is not None
+    return position == "last" or finish_of(about([chunk])) is not None
 
 
 def _written(made: Generation) -> dict[str, Any]:
     if not isinstance(made, ChatGeneration):
         return {"text": made.text, "info": made.generation_info}
+    return message_form(made)
+
+
+def message_form(made: ChatGeneration) -> dict[str, Any]:
+    """Return a message as plain values, without what is true of its own call alone."""
     message = made.message
     if not isinstance(message, AIMessage):
         raise TypeError(f"a {type(message).__name__} is not a model's answer")
@@ -134,7 +139,7 @@ def _written(made: Generation) -> dict[str, Any]:
             "tool_calls": message.tool_calls,
             "invalid_tool_calls": message.invalid_tool_calls,
             "additional_kwargs": {name: _plain(value) for name, value in message.additional_kwargs.items()},
-            "response_metadata": {name: value for name, value in _about([made]).items() if name not in _OF_ONE_CALL},
+            "response_metadata": {name: value for name, value in about([made]).items() if name not in _OF_ONE_CALL},
             "name": message.name,
         }
     }
@@ -158,6 +163,12 @@ def _plain(value: Any) -> Any:
 def _read(stored: Mapping[str, Any], hit: Hit, ids: FreshIds) -> Generation:
     if "message" not in stored:
         return Generation(text=stored["text"], generation_info=stored["info"])
+    return ChatGeneration(message=message_from(stored, hit, ids))
+
+
+def message_from(stored: Mapping[str, Any], hit: Hit, ids: FreshIds | None = None) -> AIMessage:
+    """Return the message that `message_form` wrote, with fresh ids, no usage and where it comes from."""
+    ids = ids or FreshIds()
     kept: Mapping[str, Any] = stored["message"]
     extra = dict(kept["additional_kwargs"])
     if isinstance(extra.get("tool_calls"), list):
@@ -170,7 +181,7 @@ def _read(stored: Mapping[str, Any], hit: Hit, ids: FreshIds) -> Generation:
         response_metadata={**kept["response_metadata"], "thrift": provenance(hit)},
         name=kept["name"],
     )
-    return ChatGeneration(message=message.model_copy(update={"usage_metadata": dict(_FREE)}))
+    return message.model_copy(update={"usage_metadata": dict(_FREE)})
 
 
 def _fresh(call: Mapping[str, Any], ids: FreshIds) -> dict[str, Any]:
@@ -213,26 +224,28 @@ def _nothing(content: str | list[str | dict[Any, Any]]) -> Any:
     return "" if isinstance(content, str) else []
 
 
-def _about(generations: Sequence[Generation]) -> dict[str, Any]:
+def about(generations: Sequence[Generation]) -> dict[str, Any]:
+    """Return what is known of an answer beside what it says."""
     made = generations[0]
     info = dict(made.generation_info or {})
     return {**info, **made.message.response_metadata} if isinstance(made, ChatGeneration) else info
 
 
-def _finish(about: Mapping[str, Any]) -> str | None:
+def finish_of(known: Mapping[str, Any]) -> str | None:
+    """Return why a model stopped, in the provider's words; None where it does not say."""
     for key in _FINISH:
-        value = about.get(key)
+        value = known.get(key)
         if isinstance(value, Mapping):
             value = value.get("reason")
         if isinstance(value, str) and value and value != "completed":
             return value
-    return "stop" if about.get("status") == "completed" else None
+    return "stop" if known.get("status") == "completed" else None
 
 
 def _usage(message: AIMessage, provider: str | None) -> Usage | None:
-    about = message.response_metadata
-    raw = next((about[key] for key in _RAW_USAGE if isinstance(about.get(key), Mapping) and about[key]), None)
-    model = about.get("model_name") or about.get("model")
+    known = message.response_metadata
+    raw = next((known[key] for key in _RAW_USAGE if isinstance(known.get(key), Mapping) and known[key]), None)
+    model = known.get("model_name") or known.get("model")
     for source in (None if raw is None else {"model": model, "usage": raw}, message.usage_metadata):
         if source is not None:
             try:
