@@ -54,6 +54,10 @@ class StaticEmbedder:
                 out[place] = summed / length if length else 0.0
         return out
 
+    def pieces(self, text: str) -> list[int]:
+        """Return the numbers of a text's word pieces, in order; the frequent ones have small numbers."""
+        return self._tokenizer.ids(text[:_MOST_CHARACTERS])
+
 
 @lru_cache(maxsize=1)
 def shipped_embedder() -> StaticEmbedder:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from thrift_core.caching.matching.question_rule import live_question
 from thrift_core.caching.semantic.answer import CachedAnswer
 from thrift_core.messages import Request
 
@@ -44,16 +45,26 @@ class Admission:
         max_payload_bytes: larger answers are not kept.
         allow_tool_calls: whether an answer that calls tools may be kept; replaying one acts again on the world.
         never: questions that are neither looked up nor kept.
+        allow_live_questions: whether requests to act, and questions about live or personal state ("my balance",
+            "today"), are cached like others; none of them has an answer that lasts.
         admit: asked last; returns True to keep the answer, False or a reason not to.
     """
 
     max_payload_bytes: int = 1_000_000
     allow_tool_calls: bool = False
     never: Sequence[QuestionRule] = ()
+    allow_live_questions: bool = False
     admit: Callable[[Request, CachedAnswer], bool | str] | None = None
 
-    def bars(self, question: str) -> bool:
-        """Return whether the question must not touch the cache."""
+    def bars(self, question: str, *, is_exact_only: bool = False) -> bool:
+        """Return whether the question must not touch the cache.
+
+        Args:
+            question: the last user text.
+            is_exact_only: only the very same request can match, tool results and all; what is live is then in it.
+        """
+        if not self.allow_live_questions and not is_exact_only and live_question(question) is not None:
+            return True
         return any(_matches(rule, question) for rule in self.never)
 
     def refusal(self, request: Request, question: str, answer: CachedAnswer) -> str | None:

@@ -300,7 +300,7 @@ class SemanticCache:
                 isolate_by=self.settings.isolate_by,
                 ignored_parameters=self.settings.ignored_parameters,
             )
-            if self.admission.bars(key.question):
+            if self.admission.bars(key.question, is_exact_only=key.is_exact_only):
                 self._count("uncacheable", "never cached")
                 return None
         except Uncacheable as error:
@@ -323,6 +323,7 @@ class SemanticCache:
             self._faults.note("check", error)
             return None
         self._reach(lambda: self._engine.store.count(CHECKED_RIGHT if agrees else CHECKED_WRONG))
+        self._engine.judge.observe(hit, agrees=agrees)
         if not agrees:
             self.reject(hit)
         return agrees

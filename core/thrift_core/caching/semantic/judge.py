@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from thrift_core.caching.semantic.answer import Hit, Tier
 from thrift_core.caching.semantic.cache_key import CacheKey
@@ -54,12 +55,17 @@ class Judge:
     ) -> None:
         self._tiers = tiers
         self.matcher = matcher
-        self._least_score, self._certificate = _read_threshold(matcher, threshold)
+        self._threshold = _checked(matcher, threshold)
 
     @property
     def is_semantic(self) -> bool:
         """Whether anything but the same text can be a hit."""
-        return "semantic" in self._tiers and self._least_score < math.inf
+        return "semantic" in self._tiers and (_is_open(self._threshold) or self._least_score(None) < math.inf)
+
+    def observe(self, hit: Hit, *, agrees: bool) -> None:
+        """Tell a threshold that watches itself what a check of a hit has shown."""
+        if isinstance(self._threshold, Watching) and hit.score is not None:
+            self._threshold.observe(hit.score, agrees=agrees)
 
     def repeated(self, secret: bytes, key: CacheKey, record: bytes, now_ms: int) -> Findings:
         """Return the hit, if any, of what was found under the key itself."""
@@ -88,14 +94,29 @@ class Judge:
             return found
         if len(judged) != len(known):
             raise ValueError(f"the matcher gave {len(judged)} judgements for {len(known)} candidates")
+        least, vouching = self._least_score(key.feature), self._vouching
         for (one, entry), judgement in zip(known, judged, strict=True):
-            if judgement.verdict != "accept" or not judgement.score >= self._least_score:
+            if judgement.verdict != "accept" or not judgement.score >= least:
                 found.reasons.append(judgement.reason)
                 continue
-            seen = _Seen("semantic", judgement.reason, one.similarity, judgement.score, self._certificate)
+            seen = _Seen("semantic", judgement.reason, one.similarity, judgement.score, vouching)
             _add_hit(found, key, (one.id, entry), seen, now_ms)
         found.hits.sort(key=lambda hit: -(hit.score or 0.0))
         return found
+
+    def _least_score(self, feature: str | None) -> float:
+        """Return the least score of a hit, infinity for none."""
+        threshold = self._threshold
+        if threshold is None:
+            return math.inf if self.matcher.needs_threshold else -math.inf
+        if isinstance(threshold, int | float):
+            return threshold
+        least = threshold.threshold_for(feature) if isinstance(threshold, ByFeature) else threshold.threshold
+        return math.inf if least is None else least
+
+    @property
+    def _vouching(self) -> str | None:
+        return self._threshold.name if isinstance(self._threshold, CertifiedThreshold) else None
 
 
 def _open(secret: bytes, held: tuple[bytes, bytes], key: CacheKey, now_ms: int, found: Findings) -> Opened | None:
@@ -112,20 +133,46 @@ def _open(secret: bytes, held: tuple[bytes, bytes], key: CacheKey, now_ms: int, 
     return entry if is_current and head.is_confirmed else None
 
 
-def _read_threshold(matcher: Matcher, threshold: float | CertifiedThreshold | None) -> tuple[float, str | None]:
-    """Return the least score of a hit, infinity for none, and what vouches for it."""
+@runtime_checkable
+class ByFeature(Protocol):
+    """A threshold that differs between parts of the app."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a threshold for any part."""
+        ...
+
+    def threshold_for(self, feature: str | None) -> float | None:
+        """Return the least score of a hit in a part of the app; None where nothing is a hit."""
+        ...
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """A threshold that takes in what checks of hits show."""
+
+    def observe(self, score: float, *, agrees: bool) -> None:
+        """Take in one check."""
+        ...
+
+
+def _checked(matcher: Matcher, threshold: float | CertifiedThreshold | None) -> float | CertifiedThreshold | None:
     if threshold is None:
-        return (math.inf if matcher.needs_threshold else -math.inf), None
+        return None
     if isinstance(threshold, CertifiedThreshold):
         if threshold.matcher != matcher.version:
             raise ConfigurationError(
                 f"the certificate {threshold.name} was made for the matcher {threshold.matcher}, and this one is "
                 f"{matcher.version}: calibrate again"
             )
-        return (math.inf if threshold.threshold is None else threshold.threshold), threshold.name
+        return threshold
     if math.isnan(threshold):
         raise ConfigurationError("threshold must be a number, a certificate or None; got nan")
-    return float(threshold), None
+    return float(threshold)
+
+
+def _is_open(threshold: object) -> bool:
+    return isinstance(threshold, ByFeature) and threshold.is_open
 
 
 @dataclass(frozen=True, slots=True)

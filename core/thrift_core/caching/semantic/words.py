@@ -121,3 +121,8 @@ def _only_punctuates(text: str, match: re.Match[str]) -> bool:
     before = text[match.start() - 1 : match.start()]
     after = text[match.end() : match.end() + 1]
     return not after or not before or after.isspace() or before.isspace() or not (before.isalnum() and after.isalnum())
+
+
+def written_out(word: str) -> list[str]:
+    """Return a word in small letters as the words that it contracts, itself if it contracts none."""
+    return (_CONTRACTIONS.get(word) or word).split()

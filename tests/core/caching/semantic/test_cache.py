@@ -367,12 +367,12 @@ def test_another_version_of_the_documents_is_another_answer(cache: SemanticCache
 
 
 def test_a_pair_that_was_rejected_is_never_matched_again(cache: SemanticCache, ask: Ask, say: Say) -> None:
-    cache.store(ask("freeze my card now"), say("Frozen."))
-    hit = cache.lookup(ask("unfreeze my card now"))
+    cache.store(ask("freezing a card"), say("Frozen."))
+    hit = cache.lookup(ask("unfreezing a card"))
     assert hit is not None
     cache.reject(hit)
-    assert cache.lookup(ask("unfreeze my card now")) is None
-    assert cache.lookup(ask("please freeze my card now")) is not None
+    assert cache.lookup(ask("unfreezing a card")) is None
+    assert cache.lookup(ask("please freezing a card")) is not None
 
 
 def test_an_entry_that_was_forgotten_is_gone(cache: SemanticCache, ask: Ask, say: Say) -> None:
@@ -387,10 +387,10 @@ def test_shadow_mode_serves_nothing_and_measures_everything(
     store: CacheStore, embedder: Any, ask: Ask, say: Say
 ) -> None:
     cache = SemanticCache(store, embedder, matcher=LooseMatcher(), settings=CacheSettings(mode="shadow"))
-    with cache.begin(ask("freeze my card now")) as turn:
+    with cache.begin(ask("freezing a card")) as turn:
         assert turn.hit is None
         turn.finish(say("Frozen."))
-    for question, answer in [("freeze my card now", "Frozen."), ("unfreeze my card now", "It is active again.")]:
+    for question, answer in [("freezing a card", "Frozen."), ("unfreezing a card", "It is active again.")]:
         with cache.begin(ask(question)) as turn:
             assert turn.hit is not None
             assert not turn.hit.is_served
@@ -401,7 +401,7 @@ def test_shadow_mode_serves_nothing_and_measures_everything(
     low, high = stats.false_hit_interval()
     assert 0.01 < low < 0.02
     assert 0.98 < high < 0.99
-    assert cache.lookup(ask("unfreeze my card now")) is None, "a pair that failed its check is not matched again"
+    assert cache.lookup(ask("unfreezing a card")) is None, "a pair that failed its check is not matched again"
 
 
 def test_a_share_of_the_hits_is_checked(embedder: Any, ask: Ask, say: Say) -> None:

@@ -1,0 +1,1 @@
+"""Tells the same question in other words from a near miss, with a stated error rate."""
