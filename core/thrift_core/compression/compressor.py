@@ -26,6 +26,7 @@ CUT_HEAD = f"{MARK}cut, recall "
 MARKS = (
     f"{MARK}(",
     CUT_HEAD,
+    *(f"{MARK}{sign}(" for sign in "~¤¦"),
     *(f"{MARK}log ", f"{MARK}lines("),
     *(f"{comment}{MARK}fold " for comment in ("", "# ", "// ")),
 )

@@ -7,13 +7,15 @@ errors, rows with a value that hardly any other has, and rows that name a word o
 from __future__ import annotations
 
 import json
+import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from thrift_core.compression.compressed import Dropped
 from thrift_core.compression.work import Draft, Job
-from thrift_core.notation.documents import JSON_LEGEND, MARK, parse, written
+from thrift_core.notation.documents import JSON_LEGEND, parse, written
+from thrift_core.notation.phrases import abbreviated
 from thrift_core.notation.shapes import Json
 from thrift_core.relevance.segmentation import words
 
@@ -24,6 +26,9 @@ _ROUNDS = 12
 _MOST_PATHS = 8
 # Below this a text is too short to explain a notation for.
 _FEWEST_TOKENS = 24
+# Texts that a general compressor hardly shortens repeat no phrases.
+_REPETITIVE = 2.2
+_FEWEST_FOR_PHRASES = 600
 _RARE_SHARE = 0.02
 # A value with more than these characters is prose, and no outlier for being the only one of its kind.
 _LONGEST_CATEGORY = 40
@@ -38,6 +43,16 @@ def json_document(text: str, job: Job) -> Draft | None:
     return _shortest(value, job, "JSON written compactly")
 
 
+def with_phrases(text: str, count: Callable[[str], int]) -> str:
+    """Return a text with repeated phrases given once, where that is worth it."""
+    if len(text) < _FEWEST_FOR_PHRASES or len(text) < _REPETITIVE * len(
+        zlib.compress(text.encode("utf-8", "replace"), 1)
+    ):
+        return text
+    shorter = abbreviated(text)
+    return shorter if shorter is not None and count(shorter) < count(text) else text
+
+
 def json_lines(text: str, job: Job) -> Draft | None:
     """Return JSON lines as one list in the compact notation."""
     try:
@@ -46,15 +61,13 @@ def json_lines(text: str, job: Job) -> Draft | None:
         return None
     if len(rows) < 2 or any(parse(line) is None for line in text.splitlines() if line.strip()):
         return None
-    draft = _shortest(rows, job, "JSON lines written compactly")
-    if draft is None:
-        return None
-    shown = draft.text.replace(f"{MARK}({JSON_LEGEND}", f"{MARK}({LINES_LEGEND}; {JSON_LEGEND}", 1)
-    return Draft(shown, draft.note, draft.round_trip, dropped=draft.dropped)
+    return _shortest(rows, job, "JSON lines written compactly", f"{LINES_LEGEND}; ")
 
 
-def _shortest(value: Json, job: Job, note: str) -> Draft | None:
+def _shortest(value: Json, job: Job, note: str, legend: str = "") -> Draft | None:
     whole = written(value)
+    if whole is not None:
+        whole = with_phrases(whole.replace(JSON_LEGEND, legend + JSON_LEGEND, 1), job.count)
     if whole is not None and (job.max_tokens is None or job.count(whole) <= job.max_tokens):
         return Draft(whole, note, "value")
     if job.max_tokens is None or job.is_lossless:
@@ -65,7 +78,7 @@ def _shortest(value: Json, job: Job, note: str) -> Draft | None:
         cut = _Cut(keep, asked)
         shown = written(cast("Json", cut.value(value)))
         if shown is not None and cut.gone:
-            shown = shown.replace(JSON_LEGEND, f"{JSON_LEGEND}; shown: {cut.told()}", 1)
+            shown = shown.replace(JSON_LEGEND, f"{legend}{JSON_LEGEND}; shown: {cut.told()}", 1)
             if job.count(shown) <= job.max_tokens:
                 dropped = tuple(Dropped(f"rows of {path}", total - kept) for path, (kept, total) in cut.gone.items())
                 return Draft(shown, f"{note}, rows left out", dropped=dropped)

@@ -13,7 +13,7 @@ from thrift_core.notation.documents import JSON_LEGEND, MARK, written
 from thrift_core.notation.shapes import Json
 from thrift_core.relevance.segmentation import words
 
-_LEGEND = "table, all cells text"
+LEGEND = "table, all cells text"
 _TOTALS = ("total", "sum", "average", "mean", "gesamt", "summe", "subtotal", "grand")
 _MOST_CHARACTERS = 5_000_000
 
@@ -39,7 +39,7 @@ def _compact(text: str) -> Draft | None:
         shown = written(cast("Json", values))
         if shown is None:
             return None
-        shown = shown.replace(JSON_LEGEND, f"{_LEGEND}; {JSON_LEGEND}", 1)
+        shown = shown.replace(JSON_LEGEND, f"{LEGEND}; {JSON_LEGEND}", 1)
         return Draft(shown, "a table written compactly", "value") if shown.startswith(MARK) else None
     return None
 

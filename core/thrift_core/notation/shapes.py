@@ -131,14 +131,21 @@ def _cell_shape(cells: Sequence[Json]) -> Shape:
 
 
 def is_map(value: Mapping[str, Json]) -> bool:
-    """Say whether an object's keys are data: its values are objects that share keys, and its keys carry digits."""
+    """Say whether an object's keys are data: its values are objects that share keys, and its keys carry digits.
+
+    Without digits, the values must share at least two keys, and half of all keys that any has.
+    """
     if len(value) < 2 or not all(isinstance(row, dict) and row for row in value.values()):
         return False
     rows = list(value.values())
     shared = set(cast("dict[str, Json]", rows[0]))
+    union = set(shared)
     for row in rows[1:]:
         shared &= set(cast("dict[str, Json]", row))
-    return bool(shared) and sum(any(c.isdigit() for c in key) for key in value) * 2 >= len(value)
+        union |= set(cast("dict[str, Json]", row))
+    if shared and sum(any(c.isdigit() for c in key) for key in value) * 2 >= len(value):
+        return True
+    return len(shared) >= 2 and 2 * len(shared) >= len(union)
 
 
 def _is_row_list(item: Json) -> bool:
