@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from langchain_thrift.demo.support import QUESTIONS, SYSTEM, WORKLOAD, faq_text, questions, support_brain
 from langchain_thrift.demo.support_faq import FAQ, Entry
 from thrift_core.accounting.ledger import Ledger
-from thrift_core.demo import Row, run_row
+from thrift_core.accounting.report import summarise
+from thrift_core.demo import ROWS, Result, Row, Setup, Workload, run_row
 from thrift_core.messages import Message
 from thrift_core.testing import ChatRequest
 
@@ -56,3 +58,30 @@ def test_all_questions_are_answered_and_the_ledger_says_what_the_provider_billed
     assert (done.resolved, done.tasks, done.spend.calls) == (QUESTIONS, WORKLOAD.tasks, QUESTIONS)
     assert done.spend.cost_usd == done.billed_usd
     assert done.spend.cached_share > 0.8
+
+
+def test_with_a_cache_the_answers_are_the_same_and_cost_less() -> None:
+    answers: dict[str, list[str]] = {}
+
+    def kept(name: str) -> Workload:
+        def run(setup: Setup) -> Result:
+            result = WORKLOAD.run(setup)
+            answers[name] = [outcome.answer for outcome in result.outcomes]
+            return result
+
+        return replace(WORKLOAD, run=run)
+
+    figures = {}
+    ledger = Ledger()
+    for row in (ROWS[0], ROWS[-1]):
+        done = run_row(row, [kept(row.name)], model="gpt-4.1-mini", ledger=ledger)
+        figures[row.name] = done.figures["support"]
+    plain, cached = figures[ROWS[0].name], figures[ROWS[-1].name]
+    assert answers[ROWS[0].name] == answers[ROWS[-1].name]
+    assert cached.resolved == plain.resolved == QUESTIONS
+    assert cached.spend.cost_usd == cached.billed_usd
+    assert cached.spend.cost_usd < plain.spend.cost_usd * 4 / 5
+    (use,) = summarise(ledger, feature="support").cache
+    assert use.requests == QUESTIONS
+    assert use.differed == 0
+    assert use.saved_usd > 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.caching.planner import PromptCachePlanner
+from thrift_core.caching.semantic.cache import SemanticCache
 from thrift_core.demo.rates import RATES
 from thrift_core.demo.workload import Figures, Setup, Workload
 from thrift_core.testing import LocalProvider
@@ -35,12 +36,22 @@ def _with_history(mode: SummarizerMode, ledger: Ledger) -> Thrift:
     return Thrift(planner=PromptCachePlanner(), summarizer=TrajectorySummarizer(mode=mode), ledger=ledger)
 
 
+def _cached(ledger: Ledger) -> Thrift:
+    return Thrift(
+        planner=PromptCachePlanner(),
+        summarizer=TrajectorySummarizer(mode="rewrite"),
+        cache=SemanticCache(ledger=ledger, seed=0),
+        ledger=ledger,
+    )
+
+
 # A lever that lands adds a row here; rows build on each other, so that the table reads from the bill as it is to the
 # bill with everything on.
 ROWS: tuple[Row, ...] = (
     Row("as is", lambda ledger: None),
     Row("lean history, append-only", lambda ledger: _with_history("append_only", ledger)),
     Row("lean history, rewrite", lambda ledger: _with_history("rewrite", ledger)),
+    Row("and a semantic cache", _cached),
 )
 
 

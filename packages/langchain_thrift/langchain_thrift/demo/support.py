@@ -12,6 +12,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from thrift_core.demo import Result, Setup, Workload, reasoning_tokens
 from thrift_core.testing import ChatRequest, Reply
 
+from langchain_thrift.chat_model import ThriftChatModel
 from langchain_thrift.costs import track_costs
 from langchain_thrift.demo.chat_model import chat_model
 from langchain_thrift.demo.support_faq import FAQ, Entry
@@ -74,7 +75,7 @@ def run_support(setup: Setup) -> Result:
     facts = {entry.id: entry.fact for entry in FAQ}
     outcomes = []
     with chat_model(setup) as model, track_costs(setup.ledger):
-        chain = prompt | model | StrOutputParser()
+        chain = prompt | (model if setup.thrift is None else ThriftChatModel(model, setup.thrift)) | StrOutputParser()
         for number, question in enumerate(questions(setup.seed), start=1):
             task = f"{number:03d}-{question.entry_id}"
             with setup.working_on(task):
