@@ -31,8 +31,8 @@ FIGURES = {
     " rows, its memory of words, the work space of the matrix library; not part of bytes_per_entry",
     "scaling": "several Redis processes on this machine, 64 tenants spread over them by a hash, two client processes"
     " that look paraphrases up for four seconds",
-    "server_ms_per_lookup, lookups_per_second_per_server_core": "by the servers' own processor time, so that it does"
-    " not depend on what else the machine does",
+    "server_ms_per_store, server_ms_per_exact, server_ms_per_semantic": "the servers' own processor time, which does"
+    " not depend on what else the machine does; ..._per_second_per_server_core is its inverse",
     "peers": "on the same embedder, in the same run, at the largest of their sizes that --limit allows",
 }
 # Where each part is; those that are not there yet are left out.
