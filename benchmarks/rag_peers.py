@@ -123,7 +123,8 @@ def embeddings_filter(passages: Sequence[dict[str, Any]], question: str, share: 
             return hashed(text)
 
     documents = [Document(passage["text"], metadata={"id": passage["id"]}) for passage in passages]
-    kept = EmbeddingsFilter(embeddings=Hashed(), k=len(documents)).compress_documents(documents, question)
+    every = EmbeddingsFilter(embeddings=Hashed(), k=len(documents), similarity_fn=_cosines)
+    kept = every.compress_documents(documents, question)
     return [(document.metadata["id"], document.page_content) for document in kept]
 
 
@@ -169,6 +170,13 @@ def _llama_embedding() -> Any:
 def _similarities(question: str, texts: Sequence[str]) -> list[float]:
     asked = hashed(question)
     return [sum(a * b for a, b in zip(asked, hashed(text), strict=True)) for text in texts]
+
+
+def _cosines(left: Any, right: Any) -> Any:
+    # The default asks for langchain-community, for this one line.
+    import numpy as np
+
+    return np.asarray(left) @ np.asarray(right).T
 
 
 def _words(text: str) -> list[str]:

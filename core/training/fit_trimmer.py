@@ -5,9 +5,10 @@
 Needs numpy, and tiktoken with the ranks of `o200k_base` on disk. No data set of questions is used: from CPython's
 manual (`pydoc_data`) and the docstrings of its standard library, a sentence and a few words in it (the answer) are
 drawn; the question is what a forgetful reader would still know of the rest: some of the sentence's words, some of the
-passage's and of its title's, endings changed, order changed, and words that are not in the passage at all. The 19
-passages that share most with the question are its hard negatives. The weights make the chances of a softmax over all
-sentences as right as they can be (maximum likelihood, with a Gaussian prior).
+passage's and of its title's, endings changed, order changed, and words that are not in the passage at all. Besides,
+`questions.jsonl` holds questions that were written by hand about some of the same passages, with the words that only
+people use. The 19 passages that share most with the question are its hard negatives. The weights make the chances of a
+softmax over all sentences as right as they can be (maximum likelihood, with a Gaussian prior).
 
 Where passages have titles, sentences seldom repeat what the title names, and questions name that; without titles a
 question must name something of the sentence. Two sets of weights, therefore, from two kinds of questions. A fifth of
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 import math
 import pydoc_data.topics
 import random
@@ -25,7 +27,7 @@ import sys
 import sysconfig
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,7 @@ from thrift_core.relevance.evidence import FEATURES, features, gather, importanc
 from thrift_core.relevance.matching import Floats
 from thrift_core.relevance.rarity import tokenizer_rarity
 from thrift_core.relevance.segmentation import Segments, segment, words
+from thrift_core.relevance.word_vectors import shipped_vectors
 
 MODULE = Path(module.__file__)
 PASSAGES = 20
@@ -43,6 +46,9 @@ QUESTION_WORDS = 14
 STEPS = 600
 RATE = 0.03
 PENALTY = 0.02
+QUESTIONS = Path(__file__).parent / "questions.jsonl"
+# A question written by hand counts as much as so many that were generated.
+WRITTEN = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +59,13 @@ class Kind:
         has_title: whether passages show their titles.
         kept: the range of the share of the answer sentence's words that the question still has.
         other: how many words of the rest of the passage it has, at most, on average.
+        hard: whether the other passages are always those that share most with the question.
     """
 
     has_title: bool
     kept: tuple[float, float]
     other: tuple[float, float]
+    hard: bool = False
 
 
 KINDS = {
@@ -81,6 +89,7 @@ class Example:
 
     features: Floats
     is_answer: Floats
+    weight: float = 1.0
 
 
 def main() -> None:
@@ -95,10 +104,12 @@ def main() -> None:
     fitted: dict[str, Floats] = {}
     for name, kind in KINDS.items():
         made = [library.example(kind, seeded(f"{chosen.seed} {name} {n}"), n) for n in range(chosen.questions)]
-        held_out = made[::5]
-        fitted[name] = fit([example for n, example in enumerate(made) if n % 5])
-        found = found_within(held_out, fitted[name])
-        say(name, *(f"{rank}: {share:.1%}" for rank, share in found.items()))
+        written = library.written(kind, seeded(f"{chosen.seed} {name} written"))
+        weights = fit([example for n, example in enumerate(made) if n % 5] + written[1::2])
+        for what, held_out in (("generated", made[::5]), ("written", written[::2])):
+            found = found_within(held_out, weights)
+            say(name, what, *(f"{rank}: {share:.1%}" for rank, share in found.items()))
+        fitted[name] = fit([example for n, example in enumerate(made) if n % 5] + written)
         for feature, weight in zip(FEATURES, fitted[name], strict=True):
             say(f"    {feature:20} {weight:8.2f}")
     if chosen.write:
@@ -175,10 +186,27 @@ class Library:
         sentence = rng.choices(text.parts.words, [self._draw(at, len(s)) for at, s in enumerate(text.parts.words)])[0]
         answer = self._answer(sentence, rng)
         question = self._question(text, sentence, answer, kind, rng)
-        shown = [index, *self._negatives(question, index, rng)]
+        return self._shown(" ".join(question), index, answer, kind, rng)
+
+    def written(self, kind: Kind, rng: random.Random) -> list[Example]:
+        """Return the questions written by hand whose passages this Python's documents have."""
+        found: list[Example] = []
+        for line in QUESTIONS.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            held = [
+                n for n, text in enumerate(self.texts) if row["passage"] in text.text and row["answer"] in text.text
+            ]
+            if held:
+                asked = replace(kind, hard=True)
+                made = self._shown(row["question"], held[0], tuple(words(row["answer"])), asked, rng)
+                found.append(replace(made, weight=WRITTEN))
+        return found
+
+    def _shown(self, question: str, index: int, answer: Sequence[str], kind: Kind, rng: random.Random) -> Example:
+        shown = [index, *self._negatives(words(question), index, rng, is_hard=kind.hard)]
         rng.shuffle(shown)
         titles = [self.texts[place].title if kind.has_title else "" for place in shown]
-        evidence = gather(" ".join(question), titles, [self.texts[place].parts for place in shown])
+        evidence = gather(question, titles, [self.texts[place].parts for place in shown], shipped_vectors())
         owned = [(place, said) for place in shown for said in self.texts[place].parts.words]
         is_answer = np.array([place == index and set(answer) <= set(said) for place, said in owned], dtype=np.float64)
         return Example(features(evidence, importance(evidence, tokenizer_rarity)), is_answer)
@@ -227,14 +255,14 @@ class Library:
             return word
         return word[: -rng.randint(1, 2)] + "".join(rng.choices("aeioustnrd", k=rng.randint(0, 3)))
 
-    def _negatives(self, question: Sequence[str], own: int, rng: random.Random) -> list[int]:
+    def _negatives(self, question: Sequence[str], own: int, rng: random.Random, *, is_hard: bool = False) -> list[int]:
         found: Counter[int] = Counter()
         for word in sorted(set(question)):
             if 0 < self._frequency[word] < 0.3 * len(self.texts):
                 for index in self._holding[word]:
                     found[index] += self._rarity(word) / (1 + 0.06 * len(self.texts[index].parts.spans))
         hard = [index for index, _ in sorted(found.items(), key=lambda item: (-item[1], item[0])) if index != own]
-        hard = hard[: PASSAGES - 1] if rng.random() > EASY else []
+        hard = hard[: PASSAGES - 1] if is_hard or rng.random() > EASY else []
         return hard + rng.sample(range(len(self.texts)), PASSAGES - 1 - len(hard))
 
 
@@ -247,6 +275,8 @@ def fit(examples: Sequence[Example]) -> Floats:
     is_answer = np.concatenate([example.is_answer for example in usable])
     sizes = np.array([len(example.is_answer) for example in usable])
     starts, group = np.cumsum(sizes) - sizes, np.repeat(np.arange(len(sizes)), sizes)
+    counted = np.array([example.weight for example in usable])
+    counted = (counted / counted.sum())[group]
     weights = np.zeros(values.shape[1])
     first, second = np.zeros_like(weights), np.zeros_like(weights)
     for step in range(1, STEPS + 1):
@@ -255,7 +285,7 @@ def fit(examples: Sequence[Example]) -> Floats:
         chances = exponentials / np.add.reduceat(exponentials, starts)[group]
         right = exponentials * is_answer
         right /= np.add.reduceat(right, starts)[group]
-        slope = scaled.T @ (chances - right) / len(usable) + PENALTY * weights
+        slope = scaled.T @ ((chances - right) * counted) + PENALTY * weights
         first, second = 0.9 * first + 0.1 * slope, 0.99 * second + 0.01 * slope * slope
         weights -= RATE * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.99**step)) + 1e-8)
     return np.divide(weights, spread, out=np.zeros_like(weights), where=spread > 1e-9)

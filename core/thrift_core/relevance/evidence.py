@@ -14,24 +14,32 @@ import numpy as np
 from thrift_core.relevance.matching import Floats, Ints, Matches, Meanings, match
 from thrift_core.relevance.segmentation import Segments, words
 
-# The columns of `features`; a learned weight for each stands in `weights.py`.
-FEATURES = (
+# The columns of `features`; a learned weight for each stands in `weights.py`. Those of `WEIGHED` come twice: with every
+# word of the question counted by its importance, and once more with rare words emphasised.
+WEIGHED = (
     "passage",
     "passage_behind_best",
     "best_sentence",
     "passage_coverage",
+    "passage_exact",
     "title_coverage",
-    "title_asked_for",
     "best_proximity",
-    "passage_length",
     "sentence",
+    "sentence_exact",
     "previous_sentence",
     "next_sentence",
     "sentence_with_title",
-    "sentence_length",
-    "early",
     "stands_out",
     "near_best",
+)
+FEATURES = (
+    *WEIGHED,
+    *(f"{name}_emphasised" for name in WEIGHED),
+    "title_asked_for",
+    "passage_length",
+    "sentence_length",
+    "early",
+    "asks",
 )
 # BM25's usual saturation and length damping for passages; sentences saturate sooner and vary in length by nature.
 _PASSAGE_K, _PASSAGE_B = 1.2, 0.75
@@ -41,6 +49,11 @@ _TITLE_WEIGHT = 2.0
 _NEAR = 4
 _MATCHED = 0.3
 _SHARP = 8.0
+# A word that is less rare anywhere than this says what is asked of a thing, hardly ever which thing; it keeps this
+# share of its weight where rare words are emphasised.
+_COMMON, _COMMON_SHARE = 0.6, 0.05
+# Above this a word matches to the letter.
+_EXACT = 0.999
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,7 @@ class Evidence:
         place: for each sentence, its number in its passage.
         lengths: words in each sentence.
         title_shares: for each passage, the share of the title's words that are asked for.
+        asks: for each sentence, 1 where it is a question itself.
         tokens: all words of all sentences as numbers, in order.
         token_sentence: for each of them, its sentence.
         vocabulary: the words by number.
@@ -67,6 +81,7 @@ class Evidence:
     place: Ints
     lengths: Floats
     title_shares: Floats
+    asks: Floats
     tokens: Ints
     token_sentence: Ints
     vocabulary: dict[str, int]
@@ -84,7 +99,7 @@ class Evidence:
 
     def best(self, values: Floats) -> Floats:
         """Return the largest value among each passage's sentences, 0 where there are none."""
-        result = np.zeros(self.passages)
+        result = np.zeros((self.passages, *values.shape[1:]))
         np.maximum.at(result, self.owner, values)
         return result
 
@@ -119,10 +134,15 @@ def gather(
         place=np.concatenate([np.zeros(0), *(np.arange(len(passage.words)) for passage in segments)]).astype(np.int64),
         lengths=lengths,
         title_shares=_title_shares(matches, title_words, vocabulary),
+        asks=np.fromiter(chain.from_iterable(map(_asks, segments)), dtype=np.float64),
         tokens=tokens,
         token_sentence=token_sentence,
         vocabulary=vocabulary,
     )
+
+
+def _asks(segments: Segments) -> Sequence[bool]:
+    return segments.asks or (False,) * len(segments.words)
 
 
 def importance(evidence: Evidence, rarity: Callable[[str], float]) -> Floats:
@@ -131,13 +151,16 @@ def importance(evidence: Evidence, rarity: Callable[[str], float]) -> Floats:
     Args:
         evidence: where the words occur.
         rarity: how rare a word is outside these passages.
+
+    Returns:
+        terms x 2: plain, and with rare words emphasised.
     """
     present = (evidence.total(evidence.counts) + evidence.title_counts) > _MATCHED
     frequency = present.sum(axis=0)
     here = np.log(1 + (evidence.passages - frequency + 0.5) / (frequency + 0.5))
     anywhere = np.array([rarity(term) for term in evidence.matches.terms])
-    weights: Floats = (here + anywhere) / 2
-    return weights
+    plain = (here + anywhere) / 2
+    return np.stack([plain, plain * np.clip((anywhere - _COMMON) / 2, _COMMON_SHARE, 1.0)], axis=1)
 
 
 def features(evidence: Evidence, weights: Floats) -> Floats:
@@ -145,36 +168,50 @@ def features(evidence: Evidence, weights: Floats) -> Floats:
 
     Args:
         evidence: where the question's words occur.
-        weights: the importance of each question word.
+        weights: the importance of each question word, plain and emphasised.
     """
-    # Neither the plain sum nor a share of it: four matches of ten say more than one of two, and less than four of four.
-    scale = float(np.sqrt(8 * weights.sum())) or 1.0
-    owner, titles = evidence.owner, evidence.title_counts
-    bodies = evidence.total(evidence.counts)
-    passage_lengths = evidence.total(evidence.lengths)
-    passage = _bm25(bodies, passage_lengths, weights, _PASSAGE_K, b=_PASSAGE_B, extra=_TITLE_WEIGHT * titles) / scale
-    sentence = _bm25(evidence.counts, evidence.lengths, weights, _SENTENCE_K, b=_SENTENCE_B) / scale
-    before, after = _neighbours(sentence, owner)
-    near = _proximity(evidence, weights) / scale
-    columns = (
-        passage[owner],
-        (passage - passage.max(initial=0.0))[owner],
-        evidence.best(sentence)[owner],
-        (np.minimum(bodies + titles, 1) @ weights / scale)[owner],
-        (np.minimum(titles, 1) @ weights / scale)[owner],
+    owner = evidence.owner
+    alone = (
         evidence.title_shares[owner],
-        evidence.best(near)[owner],
-        _relative(passage_lengths)[owner],
-        sentence,
-        before,
-        after,
-        np.minimum(np.maximum(evidence.counts, titles[owner]), 1) @ weights / scale,
+        _relative(evidence.total(evidence.lengths))[owner],
         _relative(evidence.lengths),
         1 / (1 + evidence.place),
-        _lead(passage)[owner],
-        np.exp(_SHARP * (passage - passage.max(initial=0.0)))[owner],
+        evidence.asks,
     )
-    return np.stack(columns, axis=1)
+    return np.concatenate([*_weighed(evidence, weights), np.stack(alone, axis=1)], axis=1)
+
+
+def _weighed(evidence: Evidence, weights: Floats) -> tuple[Floats, Floats]:
+    """Return the columns of `WEIGHED` by the plain importance, and the same by the emphasised."""
+    # Neither the plain sum nor a share of it: four matches of ten say more than one of two, and less than four of four.
+    scale = np.sqrt(8 * weights.sum(axis=0))
+    shares = weights / np.where(scale > 0, scale, 1.0)
+    owner, titles, counts = evidence.owner, evidence.title_counts, evidence.counts
+    bodies, exact = evidence.total(counts), np.where(counts > _EXACT, 1.0, 0.0)
+    passage_lengths = evidence.total(evidence.lengths)
+    passage = _bm25(bodies, passage_lengths, shares, _PASSAGE_K, b=_PASSAGE_B, extra=_TITLE_WEIGHT * titles)
+    sentence = _bm25(counts, evidence.lengths, shares, _SENTENCE_K, b=_SENTENCE_B)
+    before, after = _neighbours(sentence, owner)
+    near = _proximity(evidence, shares)
+    behind = passage - passage.max(axis=0, initial=0.0)
+    blocks = (
+        passage[owner],
+        behind[owner],
+        evidence.best(sentence)[owner],
+        (np.minimum(bodies + titles, 1) @ shares)[owner],
+        (np.minimum(evidence.total(exact), 1) @ shares)[owner],
+        (np.minimum(titles, 1) @ shares)[owner],
+        evidence.best(near)[owner],
+        sentence,
+        np.minimum(exact, 1) @ shares,
+        before,
+        after,
+        np.minimum(np.maximum(counts, titles[owner]), 1) @ shares,
+        _lead(passage)[owner],
+        np.exp(_SHARP * behind)[owner],
+    )
+    stacked = np.stack(blocks, axis=1)
+    return stacked[:, :, 0], stacked[:, :, 1]
 
 
 def _bm25(
@@ -190,8 +227,9 @@ def _lead(values: Floats) -> Floats:
     """Return by how much the best passage leads the second best; 0 for all others."""
     lead = np.zeros_like(values)
     if len(values) > 1:
-        second, first = np.argsort(values, kind="stable")[-2:]
-        lead[first] = values[first] - values[second]
+        for column in range(values.shape[1]):
+            second, first = np.argsort(values[:, column], kind="stable")[-2:]
+            lead[first, column] = values[first, column] - values[second, column]
     return lead
 
 
@@ -210,8 +248,7 @@ def _neighbours(values: Floats, owner: Ints) -> tuple[Floats, Floats]:
 
 
 def _proximity(evidence: Evidence, weights: Floats) -> Floats:
-    """Return for each sentence how many neighbours in the question are near each other in it too."""
-    pairs = _pair_weights(evidence.matches, weights)
+    """Return for each sentence how many neighbours in the question are near each other in it too, by either weight."""
     term = evidence.matches.term[evidence.tokens]
     at = np.nonzero(term >= 0)[0]
     size = len(evidence.matches.terms)
@@ -225,24 +262,24 @@ def _proximity(evidence: Evidence, weights: Floats) -> Floats:
         first, second = term[left], term[right]
         for one, two, reversal in ((first, second, 0), (second, first, 1)):
             keys.append((evidence.token_sentence[left] * size + one) * size + two)
-            values.append(pairs[one, two] * alike / (right - left + reversal))
+            values.append(alike / (right - left + reversal))
     # Each pair counts once a sentence, at its nearest.
     key, value = np.concatenate(keys), np.concatenate(values)
     distinct, group = np.unique(key, return_inverse=True)
     best = np.zeros(len(distinct))
     np.maximum.at(best, group, value)
-    near: Floats = np.bincount(distinct // max(size * size, 1), best, minlength=len(evidence.lengths)).astype(
-        np.float64
-    )
+    pairs = _pair_weights(evidence.matches, weights).reshape(size * size, weights.shape[1])
+    near = np.zeros((len(evidence.lengths), weights.shape[1]))
+    np.add.at(near, distinct // max(size * size, 1), best[:, None] * pairs[distinct % max(size * size, 1)])
     return near
 
 
 def _pair_weights(matches: Matches, weights: Floats) -> Floats:
     size = len(matches.terms)
-    pairs = np.zeros((size, size))
+    pairs = np.zeros((size, size, weights.shape[1]))
     for lag, share in ((2, 0.5), (1, 1.0)):
         for left, right in zip(matches.sequence, matches.sequence[lag:], strict=False):
-            pairs[left, right] = share * min(weights[left], weights[right])
+            pairs[left, right] = share * np.minimum(weights[left], weights[right])
     return pairs
 
 

@@ -73,7 +73,7 @@ def relevance(
     prior = _prior(passages) + _standardised(model_scores, len(passages)) * _SCORER_WEIGHT
     sizes = np.array([end - start for passage in segments for start, end in passage.spans], dtype=np.float64)
     if is_transcript(passages):
-        logits = topic_scores(evidence, weights, sizes) + prior[evidence.owner]
+        logits = topic_scores(evidence, weights[:, 0], sizes) + prior[evidence.owner]
         worth = logits
     else:
         logits = _logits(evidence, weights, passages) + prior[evidence.owner]

@@ -29,10 +29,12 @@ class Segments:
     Attributes:
         spans: start and end of each sentence, blanks at both ends left out, in reading order.
         words: the normalised words of each sentence.
+        asks: whether each sentence ends in a question mark; empty: not looked at, as if none did.
     """
 
     spans: tuple[tuple[int, int], ...]
     words: tuple[tuple[str, ...], ...]
+    asks: tuple[bool, ...] = ()
 
 
 def segment(text: str) -> Segments:
@@ -47,7 +49,8 @@ def forget_segments() -> None:
 
 def _segmented(text: str) -> Segments:
     spans = tuple(sentences(text))
-    return Segments(spans, tuple(tuple(words(text[start:end])) for start, end in spans))
+    asks = tuple(_is_question_mark(text[end - 1]) for _, end in spans)
+    return Segments(spans, tuple(tuple(words(text[start:end])) for start, end in spans), asks)
 
 
 _remembered = lru_cache(maxsize=4096)(_segmented)
@@ -140,6 +143,12 @@ def _cut_at(text: str, start: int, end: int, mark: re.Pattern[str]) -> list[tupl
         found += _stripped(text, start, hit.end())
         start = hit.end()
     return found + _stripped(text, start, end)
+
+
+@lru_cache(maxsize=8192)
+def _is_question_mark(character: str) -> bool:
+    """Whether a character is a question mark of any script, by its name in Unicode; not all scripts write one."""
+    return "QUESTION MARK" in unicodedata.name(character, "")
 
 
 @lru_cache(maxsize=8192)
