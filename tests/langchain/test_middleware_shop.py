@@ -15,6 +15,7 @@ from langchain_thrift.demo.shop_policy import POLICY
 from langchain_thrift.demo.shop_tasks import plant_tasks
 from langchain_thrift.demo.shop_tools import shop_tools
 from langchain_thrift.middleware import ThriftMiddleware
+from thrift_core.accounting.report import summarise
 from thrift_core.demo.rates import RATES
 from thrift_core.testing import LocalProvider
 from thrift_core.thrift import Thrift
@@ -61,4 +62,7 @@ def test_the_shop_is_run_as_well_for_less(is_streaming: bool) -> None:
         assert (same, also_done) == (answers, done)
         assert less < dollars * Decimal(most)
         assert thrift.ledger.total().cost_usd == less
+        seen = summarise(thrift.ledger).prediction
+        assert seen.calls == thrift.ledger.total().calls
+        assert seen.missed_tokens <= 0.02 * thrift.ledger.total().usage.input_tokens
         assert thrift.ledger.faults() == {}

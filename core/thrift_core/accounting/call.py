@@ -52,6 +52,8 @@ class Call:
         tool_calls: tools that the answer asks for, as `name(arguments)`.
         service_tier: the provider's tier that billed it, such as `flex`.
         is_batch: whether a batch API billed it.
+        predicted_cache_read_tokens: how many tokens it was predicted to read from the prompt cache; None where nothing
+            was predicted.
         id: unique; a second call with the same id is not counted again.
     """
 
@@ -68,6 +70,7 @@ class Call:
     tool_calls: tuple[str, ...] = ()
     service_tier: str | None = None
     is_batch: bool = False
+    predicted_cache_read_tokens: int | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 

@@ -58,6 +58,7 @@ def dump_call(call: Call) -> str:
         tool_calls=list(call.tool_calls) or None,
         service_tier=call.service_tier,
         is_batch=call.is_batch or None,
+        predicted_cache_read_tokens=call.predicted_cache_read_tokens,
     )
 
 
@@ -153,6 +154,11 @@ def _load_call(given: Mapping[str, Any], id_: str) -> Call:
         tool_calls=_texts(given, "tool_calls"),
         service_tier=_text_of(given, "service_tier"),
         is_batch=_flag(given, "is_batch"),
+        predicted_cache_read_tokens=(
+            None
+            if given.get("predicted_cache_read_tokens") is None
+            else _whole(given, "predicted_cache_read_tokens", 0)
+        ),
     )
 
 

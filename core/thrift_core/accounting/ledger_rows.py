@@ -46,6 +46,7 @@ CALL_COLUMNS: Final = (
     "tool_calls",
     "service_tier",
     "is_batch",
+    "predicted_cache_read_tokens",
 )
 SAVING_COLUMNS: Final = (
     "id",
@@ -147,6 +148,7 @@ def call_row(call: Call) -> Row:
         json.dumps(call.tool_calls) if call.tool_calls else None,
         call.service_tier,
         call.is_batch,
+        call.predicted_cache_read_tokens,
     )
 
 
@@ -168,6 +170,7 @@ def call_from(row: Row) -> Call:
         tool_calls=tuple(json.loads(named["tool_calls"])) if named["tool_calls"] else (),
         service_tier=named["service_tier"],
         is_batch=bool(named["is_batch"]),
+        predicted_cache_read_tokens=named["predicted_cache_read_tokens"],
     )
 
 

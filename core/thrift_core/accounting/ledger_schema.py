@@ -101,7 +101,9 @@ _VERSION_2 = (
     "CREATE INDEX lookups_by_time ON lookups (at)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
+_VERSION_3 = ("ALTER TABLE calls ADD COLUMN predicted_cache_read_tokens INTEGER",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 """The statements that lead from each version to the next; an empty file is version 0. Only ever append."""
 
 

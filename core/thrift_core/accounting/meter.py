@@ -18,6 +18,7 @@ from thrift_core.accounting.budgets import Budgets
 from thrift_core.accounting.call import Attribution, Call, Outcome
 from thrift_core.accounting.counting import counted, estimated
 from thrift_core.accounting.ledger import Ledger, priced
+from thrift_core.accounting.prediction import predicted_cache_read
 from thrift_core.accounting.reading import read_usage
 from thrift_core.accounting.recorded import tell
 from thrift_core.accounting.reservation import Reservation
@@ -73,6 +74,7 @@ class _Open:
     siblings: Hashable | None
     parent: Hashable | None
     call_id: str
+    predicted: int | None
     built: Request | None = None
     inner: Usage | None = None
     inner_each: list[Usage] = field(default_factory=list[Usage])
@@ -170,6 +172,7 @@ class Meter:
             siblings=siblings,
             parent=parent,
             call_id=call_id or uuid.uuid4().hex,
+            predicted=predicted_cache_read(),
         )
         with self._lock:
             if key in self._open:
@@ -308,6 +311,7 @@ class Meter:
             latency_seconds=latency,
             started_at=opened.at,
             id=opened.call_id,
+            predicted_cache_read_tokens=opened.predicted,
         )
 
     def _read(self, opened: _Open, answer: Answer) -> _Reported:

@@ -13,6 +13,7 @@ from thrift_core.accounting.filters import Filters, calls_where, savings_where
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.accounting.ledger_rows import Row, moment
 from thrift_core.accounting.ledger_store import LedgerStore
+from thrift_core.accounting.prediction import CachePrediction, cache_prediction
 from thrift_core.accounting.spend import Spend, SpendKey
 from thrift_core.accounting.waste import Waste, WasteRules, waste_lines
 
@@ -93,6 +94,7 @@ class Report:
         tasks_by_feature: the same for each feature, the dearest first.
         faults: how often each (lever, reason) failed; of all calls, whatever the filters.
         cache: what the semantic cache did, in all and by feature; empty where it was never asked.
+        prediction: tokens read from the provider's prompt cache, predicted beside billed.
     """
 
     ledger: str
@@ -110,6 +112,7 @@ class Report:
     tasks_by_feature: list[TaskCosts]
     faults: dict[tuple[str, str], int]
     cache: list[CacheUse] = field(default_factory=list[CacheUse])
+    prediction: CachePrediction = field(default_factory=CachePrediction)
 
 
 def summarise(
@@ -153,6 +156,7 @@ def summarise(
         tasks_by_feature=sorted(_tasks(ledger.store, "feature", *where), key=lambda line: -line.cost_usd),
         faults=ledger.faults(since=since, until=until),
         cache=cache_uses(ledger.store, since, until, filters),
+        prediction=cache_prediction(ledger.store, *where),
     )
 
 

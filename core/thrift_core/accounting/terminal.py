@@ -39,7 +39,7 @@ def headline(report: Report) -> list[str]:
         use = report.cache[0]
         hits = f"{share(use.hit_rate)} of {plural(use.requests, 'request')} answered from the cache"
         lines.append(f"{hits}, {dollars(use.saved_usd)} saved, {false_hits(use)}")
-    return [*lines, *estimates(report)]
+    return [*lines, *predictions(report), *estimates(report)]
 
 
 def false_hits(use: CacheUse) -> str:
@@ -48,6 +48,15 @@ def false_hits(use: CacheUse) -> str:
         return "no hit checked yet"
     low, high = use.false_hit_interval()
     return f"false hits {share(use.false_hit_rate)} ({share(low)} to {share(high)}) of those that are not exact"
+
+
+def predictions(report: Report) -> list[str]:
+    """Return a sentence on what was predicted of the prompt cache and what was billed, if anything was predicted."""
+    seen = report.prediction
+    if not seen.calls:
+        return []
+    said = f"{tokens(seen.predicted_tokens)} tokens predicted, {tokens(seen.billed_tokens)} billed"
+    return [f"prompt cache reads of {plural(seen.calls, 'call')}: {said}"]
 
 
 def estimates(report: Report) -> list[str]:

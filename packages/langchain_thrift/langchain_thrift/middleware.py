@@ -12,6 +12,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from thrift_core.accounting.budgets import Budgets
 from thrift_core.accounting.call import Attribution
+from thrift_core.accounting.prediction import predicting
 from thrift_core.accounting.reading import read_usage
 from thrift_core.accounting.usage import Usage
 from thrift_core.caching.provider_rules import rules_for
@@ -174,7 +175,7 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             seen = self._look(request)
             plan = None if seen is None else self.thrift.plan(seen.view, skip=seen.skip)
             sent = self._sent(seen, plan) or request
-        with counting(self._costs):
+        with counting(self._costs), predicting(_cache_read(plan)):
             try:
                 response = handler(sent)
             except Exception as error:
@@ -190,7 +191,7 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             seen = self._look(request)
             plan = None if seen is None else await self.thrift.aplan(seen.view, skip=seen.skip)
             sent = self._sent(seen, plan) or request
-        with counting(self._costs):
+        with counting(self._costs), predicting(_cache_read(plan)):
             try:
                 response = await handler(sent)
             except Exception as error:
@@ -356,6 +357,11 @@ def _billed(message: AIMessage) -> Usage | None:
     if usage is None or usage.get("total_cost") == 0:
         return None
     return read_usage(usage, api_flavor="standard").usage
+
+
+def _cache_read(plan: Plan | None) -> int | None:
+    advice = None if plan is None else plan.advice
+    return None if advice is None or not advice.predicted.input_tokens else advice.predicted.cache_read
 
 
 def _takes_markers(view: Request) -> bool:

@@ -181,7 +181,8 @@ class ThriftLLM(FunctionCallingLLM):
             turn = self._turn(messages, kwargs)
             while True:
                 sent, params = turn.prepare()
-                response = self.llm.chat(sent, **params)
+                with turn.predicted():
+                    response = self.llm.chat(sent, **params)
                 asked.saw(response)
                 asked.billed()
                 if not (turn.asks(response) and turn.answer(response)):
@@ -196,7 +197,8 @@ class ThriftLLM(FunctionCallingLLM):
             turn = self._turn(messages, kwargs)
             while True:
                 sent, params = await turn.aprepare()
-                response = await self.llm.achat(sent, **params)
+                with turn.predicted():
+                    response = await self.llm.achat(sent, **params)
                 asked.saw(response)
                 asked.billed()
                 if not (turn.asks(response) and await asyncio.to_thread(turn.answer, response)):
@@ -211,7 +213,9 @@ class ThriftLLM(FunctionCallingLLM):
         turn = self._turn(messages, kwargs)
         with asked.unless_streamed():
             sent, params = turn.prepare()
-            return self._followed(turn, self.llm.stream_chat(sent, **params), asked)
+            with turn.predicted():
+                stream = self.llm.stream_chat(sent, **params)
+            return self._followed(turn, stream, asked)
 
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Do what `stream_chat` does."""
@@ -221,7 +225,9 @@ class ThriftLLM(FunctionCallingLLM):
         turn = self._turn(messages, kwargs)
         with asked.unless_streamed():
             sent, params = await turn.aprepare()
-            return self._afollowed(turn, await self.llm.astream_chat(sent, **params), asked)
+            with turn.predicted():
+                stream = await self.llm.astream_chat(sent, **params)
+            return self._afollowed(turn, stream, asked)
 
     def _followed(self, turn: Turn, stream: ChatResponseGen, asked: CachedCall) -> Generator[ChatResponse, None, None]:
         with asked:
@@ -237,7 +243,8 @@ class ThriftLLM(FunctionCallingLLM):
                     return
                 asked.next_round()
                 sent, params = turn.prepare()
-                stream = self.llm.stream_chat(sent, **params)
+                with turn.predicted():
+                    stream = self.llm.stream_chat(sent, **params)
 
     async def _afollowed(
         self, turn: Turn, stream: ChatResponseAsyncGen, asked: CachedCall
@@ -255,7 +262,8 @@ class ThriftLLM(FunctionCallingLLM):
                     return
                 asked.next_round()
                 sent, params = await turn.aprepare()
-                stream = await self.llm.astream_chat(sent, **params)
+                with turn.predicted():
+                    stream = await self.llm.astream_chat(sent, **params)
 
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Complete a prompt."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 from thrift_core.accounting.attribution import attribute, from_metadata
+from thrift_core.accounting.prediction import predicting
 from thrift_core.accounting.reading import read_usage
 from thrift_core.caching.prefix import tool_name
 from thrift_core.caching.provider_rules import rules_for
@@ -112,6 +114,11 @@ class Turn:
     async def aprepare(self) -> tuple[list[ChatMessage], dict[str, Any]]:
         """Do what `prepare` does, off the event loop."""
         return self.prepare() if self._is_idle else await asyncio.to_thread(self.prepare)
+
+    def predicted(self) -> AbstractContextManager[None]:
+        """Return a block in which calls are noted with what the planner predicts of what was prepared last."""
+        advice = None if self._plan is None else self._plan.advice
+        return predicting(None if advice is None or not advice.predicted.input_tokens else advice.predicted.cache_read)
 
     @property
     def changed(self) -> bool:

@@ -20,6 +20,7 @@ from thrift_core.accounting.cache_use import CacheUse
 from thrift_core.accounting.call import Attribution, Call, Saving
 from thrift_core.accounting.html import report_page
 from thrift_core.accounting.ledger import Ledger
+from thrift_core.accounting.ledger_rows import CALL_COLUMNS, call_row
 from thrift_core.accounting.lookup import Lookup, LookupOutcome
 from thrift_core.accounting.report import summarise
 from thrift_core.accounting.report_json import report_json
@@ -201,7 +202,10 @@ def test_a_ledger_from_before_lookups_opens_with_what_it_holds(tmp_path: Path, m
     with monkeypatch.context() as patch:
         patch.setattr(ledger_schema, "MIGRATIONS", ledger_schema.MIGRATIONS[:1])
         with Ledger(path) as old:
-            old.record(Call(model="m", cost_usd=Decimal(1)))
+            given = dict(zip(CALL_COLUMNS, call_row(Call(model="m", cost_usd=Decimal(1))), strict=True))
+            del given["predicted_cache_read_tokens"]
+            marks = ", ".join("?" * len(given))
+            old.store.write(f"INSERT INTO calls ({', '.join(given)}) VALUES ({marks})", [tuple(given.values())])
     with sqlite3.connect(path) as connection:
         assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'lookups'").fetchall()
     connection.close()
