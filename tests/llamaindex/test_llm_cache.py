@@ -19,7 +19,7 @@ from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.dispatcher import instrument_tags
 from llamaindex_thrift import CacheHitEvent, ThriftLLM, track_costs
 from llamaindex_thrift.answers import NotKept, chat_payload, finish_reason
-from pydantic import BaseModel
+from pydantic import BaseModel, PrivateAttr
 from thrift_core.accounting.attribution import attribute
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.caching.semantic import Admission, CacheSettings, SemanticCache
@@ -503,3 +503,28 @@ def test_an_llm_of_the_frameworks_own_is_cached_too() -> None:
     llm = ThriftLLM(MockFunctionCallingLLM(), Thrift(cache="on", ledger=Ledger()))
     llm.chat(user("Hello there"))
     assert llm.chat(user("Hello there")).additional_kwargs["thrift"]["cache"]["tier"] == "exact"
+
+
+def test_llms_that_differ_only_in_what_they_keep_private_share_nothing() -> None:
+    class Hosted(MockFunctionCallingLLM):
+        _name: str = PrivateAttr()
+        _tiers: list[Any] = PrivateAttr(default_factory=list)
+        _calls: int = PrivateAttr(default=0)
+
+        def __init__(self, name: str, *tiers: Any) -> None:
+            super().__init__()
+            self._name, self._tiers = name, list(tiers)
+
+    cache = SemanticCache(settings=CacheSettings(checked_share=0.0))
+
+    def is_hit(llm: Hosted) -> bool:
+        return "thrift" in ThriftLLM(llm, Thrift(cache=cache, ledger=Ledger())).chat(user("Hello")).additional_kwargs
+
+    one = Hosted("one")
+    assert not is_hit(one)
+    one._calls = 7
+    assert is_hit(one)
+    assert is_hit(Hosted("one"))
+    assert not is_hit(Hosted("two"))
+    assert not is_hit(Hosted("one", Hosted("small")))
+    assert not is_hit(Hosted("one", Hosted("large")))

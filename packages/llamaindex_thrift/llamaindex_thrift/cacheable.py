@@ -78,8 +78,20 @@ def cacheable_request(
 
 
 def settings_of(llm: BaseLLM) -> dict[str, Any]:
-    """Return an LLM's public settings, and the name of its class, as plain values."""
-    return {**_plain_settings(vars(llm)), "thrift_llm": _name(type(llm))}
+    """Return an LLM's settings and the name of its class, as plain values.
+
+    Of what it keeps private only names count, such as a model's, and the LLMs that it calls in turn: the rest is
+    mostly clients and counters, which change from call to call.
+    """
+    private = getattr(llm, "__pydantic_private__", None) or {}
+    telling = {name: value for name, value in private.items() if isinstance(value, str) or _is_llms(value)}
+    return {**_plain_settings(telling), **_plain_settings(vars(llm)), "thrift_llm": _name(type(llm))}
+
+
+def _is_llms(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_is_llms, value))
+    return isinstance(value, BaseLLM)
 
 
 def _plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
