@@ -25,12 +25,14 @@ from thrift_core.tokens import TokenCounter
 if TYPE_CHECKING:
     from thrift_core.caching.planner import PromptCachePlanner
     from thrift_core.caching.semantic import CacheKey, Hit, MemoryStore, RedisStore, SemanticCache, SQLiteStore
+    from thrift_core.calibration.certificate import Certificate
     from thrift_core.compression import Compressed, CompressionBackend, Compressor, CompressorLever
     from thrift_core.otel import OpenTelemetryExporter
     from thrift_core.recall.redis_store import RedisRecallStore
     from thrift_core.recall.store import MemoryRecallStore, SQLiteRecallStore
     from thrift_core.retrieval import Passage, TopKTrimmer, Trimmed
     from thrift_core.routing import CascadeRouter, Decision, Tier
+    from thrift_core.routing.calibrating import calibrate_router
     from thrift_core.trajectory.summarizer import TrajectorySummarizer
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "CacheKey",
     "Call",
     "CascadeRouter",
+    "Certificate",
     "Compressed",
     "CompressionBackend",
     "Compressor",
@@ -76,12 +79,14 @@ __all__ = [
     "Trimmed",
     "Usage",
     "attribute",
+    "calibrate_router",
 ]
 
 # Only who uses a lever loads it.
 _LAZY = {
     "CacheKey": "thrift_core.caching.semantic",
     "CascadeRouter": "thrift_core.routing",
+    "Certificate": "thrift_core.calibration.certificate",
     "Decision": "thrift_core.routing",
     "Compressed": "thrift_core.compression",
     "CompressionBackend": "thrift_core.compression",
@@ -101,6 +106,7 @@ _LAZY = {
     "Tier": "thrift_core.routing",
     "TopKTrimmer": "thrift_core.retrieval",
     "TrajectorySummarizer": "thrift_core.trajectory.summarizer",
+    "calibrate_router": "thrift_core.routing.calibrating",
     "Trimmed": "thrift_core.retrieval",
 }
 

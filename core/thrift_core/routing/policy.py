@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from thrift_core.messages import Request
+from thrift_core.routing.decision import Attempt
 from thrift_core.routing.draft import Draft
 
 
@@ -22,7 +23,7 @@ class Estimate:
         is_calibrated: the gain is a calibrated number, not a rule's.
         reason: why, in words.
         signals: what it rests on.
-        gains: for cascades of more than two tiers, the gain of each stronger tier by its name.
+        ask: the tier to ask where the gain is above the threshold; None: the next one.
     """
 
     gain: float
@@ -31,7 +32,7 @@ class Estimate:
     is_calibrated: bool = False
     reason: str = ""
     signals: Mapping[str, float] = field(default_factory=dict[str, float])
-    gains: Mapping[str, float] = field(default_factory=dict[str, float])
+    ask: str | None = None
 
 
 class Policy(Protocol):
@@ -46,6 +47,13 @@ class Policy(Protocol):
         """Estimate from the request alone; a gain above the threshold skips the tier."""
         ...
 
-    def after(self, request: Request, tier: str, draft: Draft) -> Estimate:
-        """Estimate from the request and the tier's answer; a gain above the threshold rejects it."""
+    def after(self, request: Request, tier: str, draft: Draft, earlier: Sequence[Attempt] = ()) -> Estimate:
+        """Estimate from the request and the tier's answer; a gain above the threshold rejects it.
+
+        Args:
+            request: the request.
+            tier: the tier that answered.
+            draft: its answer.
+            earlier: the tiers asked before it, with their answers.
+        """
         ...

@@ -360,7 +360,7 @@ class CascadeRouter:
         return self._by_estimate(decision, draft)
 
     def _by_estimate(self, decision: Decision, draft: Draft) -> Decision:
-        estimate = self._policy.after(decision.request, decision.tier.name, draft)
+        estimate = self._policy.after(decision.request, decision.tier.name, draft, decision.tried)
         acts = any(call.name in decision.side_effects for call in draft.tool_calls)
         factor = self.settings.side_effect_factor if acts else 1.0
         if acts and (factor == 0 or not estimate.is_calibrated):
@@ -403,17 +403,9 @@ class CascadeRouter:
         return replace(self._ask(decision, index, reason), signals=signals)
 
     def _best_above(self, above: list[int], estimate: Estimate | None) -> int:
-        """Return the tier whose gain, less its price in gain, is largest; the next one where nothing is known."""
-        if estimate is None or not estimate.gains:
-            return above[0]
-        top = self._pricings[-1]
-
-        def net(index: int) -> float:
-            pricing = self._pricings[index]
-            share = 1.0 if pricing is None or top is None or not top.output else float(pricing.output / top.output)
-            return estimate.gains.get(self.tiers[index].name, 0.0) - estimate.threshold * share
-
-        return max(above, key=net)
+        """Return the tier that the policy wants to ask; the next one where it does not say."""
+        wanted = estimate.ask if estimate is not None else None
+        return next((index for index in above if self.tiers[index].name == wanted), above[0])
 
     def _stronger(self, decision: Decision, index: int) -> list[int]:
         """Return the tiers of higher levels that can still be asked, lowest first."""

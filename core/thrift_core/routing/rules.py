@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from thrift_core.messages import Request
 from thrift_core.routing.answer_signs import answer_signs
+from thrift_core.routing.decision import Attempt
 from thrift_core.routing.draft import Draft
+from thrift_core.routing.final_answer import read_question
 from thrift_core.routing.policy import Estimate
 
 _MOST_WORDS = 80
@@ -50,9 +53,9 @@ class Rules:
         doubt = _doubt_of_request(request)
         return _estimate(doubt or "short and plainly simple", is_doubtful=doubt is not None)
 
-    def after(self, request: Request, tier: str, draft: Draft) -> Estimate:
+    def after(self, request: Request, tier: str, draft: Draft, earlier: Sequence[Attempt] = ()) -> Estimate:
         """Say whether an answer leaves no doubt."""
-        signs = answer_signs(_asked(request), draft.text)
+        signs = answer_signs(read_question(_asked(request)), draft.text)
         doubt = _doubt_of_answer(draft, signs)
         return _estimate(doubt or "nothing doubtful in the answer", is_doubtful=doubt is not None, signals=signs)
 
