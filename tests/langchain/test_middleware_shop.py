@@ -64,5 +64,5 @@ def test_the_shop_is_run_as_well_for_less(is_streaming: bool) -> None:
         assert thrift.ledger.total().cost_usd == less
         seen = summarise(thrift.ledger).prediction
         assert seen.calls == thrift.ledger.total().calls
-        assert seen.missed_tokens <= 0.02 * thrift.ledger.total().usage.input_tokens
+        assert seen.missed_tokens <= 0.03 * thrift.ledger.total().usage.input_tokens  # one step of 128 in some calls
         assert thrift.ledger.faults() == {}

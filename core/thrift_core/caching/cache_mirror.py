@@ -115,6 +115,15 @@ class CacheMirror:
                     break
         return best
 
+    def answered(self, prefix: Prefix, now: float) -> None:
+        """Note that a request was answered: what it wrote can be read from now on, however fast that was."""
+        for segment in reversed(prefix.segments):
+            entry = self._entries.get(segment.digest)
+            if entry is not None and entry.ready_at <= now:
+                return
+            if entry is not None:
+                self._entries[segment.digest] = entry._replace(ready_at=now)
+
     def _write(self, segment: Segment, seconds: float, now: float) -> None:
         known = self._entries.get(segment.digest)
         if known is not None and known.expires_at >= now:

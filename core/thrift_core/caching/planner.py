@@ -150,7 +150,7 @@ class PromptCachePlanner:
             return advice
 
     def observe(self, request: Request, usage: Usage) -> None:
-        """Correct the picture of the provider's cache by what was billed.
+        """Correct the picture of the provider's cache by what was billed; what the call wrote can be read from now on.
 
         Args:
             request: what was sent.
@@ -158,9 +158,11 @@ class PromptCachePlanner:
                 holds nothing of this request (evicted, another machine, markers not passed on).
         """
         with self._lock:
-            view = self._look(request, None, self._clock())
+            now = self._clock()
+            view = self._look(request, None, now)
             if view is None:
                 return
+            self._mirror.answered(view.prefix, now)
             advice = self._predicted.get(view.prefix.digest)
             if advice is None or advice.predicted.cache_read == 0 or usage.cache_read_tokens:
                 return

@@ -437,3 +437,13 @@ def test_a_call_late_in_a_conversation_takes_little_longer_than_an_early_one() -
 
     early, late = seconds(calls[:30], _planner()), seconds([*calls[:1], *calls[560:600]], _planner())
     assert late < 10 * early
+
+
+def test_what_an_answered_call_wrote_can_be_read_at_once() -> None:
+    planner = PromptCachePlanner(clock=lambda: 1_800_000_000.0)
+    request = Request((Message("system", "Rules. " * 3000), Message("user", "Hi")), model="gpt-5", provider="openai")
+    assert planner.advise(request).predicted.cache_read == 0
+    later = replace(request, messages=(*request.messages, Message("assistant", "Hello"), Message("user", "Bye")))
+    assert planner.predict(later).cache_read == 0
+    planner.observe(request, Usage(input_tokens=6000))
+    assert planner.advise(later).predicted.cache_read > 2000
