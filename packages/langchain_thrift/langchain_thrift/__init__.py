@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from langchain_thrift.cascade import CascadeChatModel
     from langchain_thrift.chain_cache import CachedRunnable, cached
     from langchain_thrift.chat_model import ThriftChatModel
+    from langchain_thrift.compressor import PromptCompressor
     from langchain_thrift.llm_cache import SemanticLLMCache
     from langchain_thrift.middleware import ThriftMiddleware
     from langchain_thrift.recall import recall_tools
@@ -20,6 +21,7 @@ __all__ = [
     "CascadeChatModel",
     "CostCallbackHandler",
     "DocumentTrimmer",
+    "PromptCompressor",
     "SemanticLLMCache",
     "ThriftChatModel",
     "ThriftMiddleware",
@@ -34,6 +36,7 @@ _LAZY = {
     "CachedRunnable": "langchain_thrift.chain_cache",
     "CascadeChatModel": "langchain_thrift.cascade",
     "DocumentTrimmer": "langchain_thrift.trimmer",
+    "PromptCompressor": "langchain_thrift.compressor",
     "SemanticLLMCache": "langchain_thrift.llm_cache",
     "ThriftChatModel": "langchain_thrift.chat_model",
     "ThriftMiddleware": "langchain_thrift.middleware",

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage, SystemMessage
-from langchain_core.prompt_values import ChatPromptValue, PromptValue
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import ConfigDict, PrivateAttr, SkipValidation
 from thrift_core.accounting.ledger import Ledger
@@ -18,11 +17,10 @@ from thrift_core.thrift import Thrift
 from thrift_core.trajectory import summarizer as core
 
 from langchain_thrift.attribution import attributed
+from langchain_thrift.conversation import Conversation, like, messages_in
 from langchain_thrift.edits import planned
 from langchain_thrift.tool_schemas import Tool, ToolSchemas
 from langchain_thrift.view import message_view
-
-Conversation = list[BaseMessage] | PromptValue | dict[str, Any]
 
 
 class TrajectorySummarizer(RunnableSerializable[Any, Any]):
@@ -86,9 +84,9 @@ class TrajectorySummarizer(RunnableSerializable[Any, Any]):
         return await asyncio.to_thread(self._lean, given)
 
     def _lean(self, given: Conversation) -> Conversation:
-        messages = _messages_in(given)
+        messages = messages_in(given)
         lean = self._shortened(messages)
-        return given if lean is None else _like(given, lean)
+        return given if lean is None else like(given, lean)
 
     def _shortened(self, messages: Sequence[BaseMessage]) -> list[BaseMessage] | None:
         guard = self._thrift.guard
@@ -108,21 +106,3 @@ class TrajectorySummarizer(RunnableSerializable[Any, Any]):
         names = {tool_name(schema) for schema in offered}
         missing = (schema for schema in self._thrift.tools if tool_name(schema) not in names)
         return Request(views, model=self.model, provider=self.provider, tools=(*offered, *missing))
-
-
-def _messages_in(given: Conversation) -> list[BaseMessage]:
-    found = given.to_messages() if isinstance(given, PromptValue) else given
-    if isinstance(found, dict):
-        found = found.get("messages", ())
-    if not isinstance(found, list | tuple) or not all(isinstance(message, BaseMessage) for message in found):
-        raise TypeError(
-            "give a list of messages, a prompt value or a dictionary with a list of messages under 'messages'; "
-            f"got {type(given).__name__}"
-        )
-    return list(found)
-
-
-def _like(given: Conversation, messages: list[BaseMessage]) -> Conversation:
-    if isinstance(given, PromptValue):
-        return ChatPromptValue(messages=messages)
-    return {**given, "messages": messages} if isinstance(given, dict) else messages

@@ -2,6 +2,7 @@
 
 from llamaindex_thrift.cached_call import CacheHitEvent
 from llamaindex_thrift.cascade import CascadeLLM
+from llamaindex_thrift.compressor import NodeCompressor
 from llamaindex_thrift.costs import CostEventHandler, track_costs
 from llamaindex_thrift.llm import ThriftLLM
 from llamaindex_thrift.query_engine import CachedQueryEngine
@@ -12,6 +13,7 @@ __all__ = [
     "CachedQueryEngine",
     "CascadeLLM",
     "CostEventHandler",
+    "NodeCompressor",
     "ThriftLLM",
     "TopKTrimmer",
     "track_costs",
