@@ -589,3 +589,11 @@ def test_a_wrapper_is_a_chat_model_wherever_one_is_asked_for() -> None:
     model: BaseChatModel = ThriftChatModel(FakeListChatModel(responses=["Hello"]))
     assert isinstance(model, BaseChatModel)
     assert (model | (lambda message: message.text)).invoke("Hi") == "Hello"
+
+
+def test_what_the_cache_did_stands_in_the_ledger() -> None:
+    with openai() as (_, inner):
+        model = ThriftChatModel(inner, on(mode="shadow"))
+        list(model.stream(QUESTION))
+        model.invoke(QUESTION)
+    assert [lookup.outcome for lookup in model.thrift.ledger.lookups()] == ["miss", "hit", "agreed"]

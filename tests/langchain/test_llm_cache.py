@@ -281,3 +281,12 @@ def test_clearing_removes_everything() -> None:
     cache.clear()
     with attribute(user="ann"):
         assert cache.lookup("a prompt", "model") is None
+
+
+def test_what_the_cache_did_stands_in_the_ledger(provider: LocalProvider) -> None:
+    cache = unchecked(mode="shadow")
+    model = openai(provider, cache)
+    for _ in range(2):
+        model.invoke(QUESTION, config={"metadata": {"user": "ann"}})
+    told = [(lookup.outcome, lookup.is_shadow, lookup.attribution.user) for lookup in cache.ledger.lookups()]
+    assert told == [("miss", False, "ann"), ("hit", True, "ann"), ("agreed", True, "ann")]

@@ -75,14 +75,14 @@ class SemanticLLMCache(BaseCache):
         asked = self._asked(prompt, llm_string)
         if asked is None:
             return None
-        return self._served(prompt, llm_string, asked.run, self.cache.lookup(asked.request, scope=asked.run.scope))
+        return self._served(prompt, llm_string, asked.run, self._serving.lookup(asked.request, scope=asked.run.scope))
 
     async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         """Do what `lookup` does, off the event loop."""
         asked = self._asked(prompt, llm_string)
         if asked is None:
             return None
-        hit = await self.cache.alookup(asked.request, scope=asked.run.scope)
+        hit = await self._serving.alookup(asked.request, scope=asked.run.scope)
         return self._served(prompt, llm_string, asked.run, hit)
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
@@ -98,7 +98,7 @@ class SemanticLLMCache(BaseCache):
         if answer is None:
             return
         if hit is not None:
-            self.cache.check(hit, answer)
+            self._serving.check(hit, answer)
         else:
             self.cache.store(asked.request, answer, scope=asked.run.scope)
 

@@ -55,6 +55,24 @@ class Serving:
         self.ledger = ledger
         self._warned: set[str] = set()
 
+    def lookup(self, request: Request, *, scope: Attribution | None = None, corpus: str | None = None) -> Hit | None:
+        """Look a request up without sharing a call, for adapters that do not see how the call ends."""
+        hit = self.cache.lookup(request, scope=scope, corpus=corpus)
+        self._book_lookup(hit, scope)
+        return hit
+
+    async def alookup(
+        self, request: Request, *, scope: Attribution | None = None, corpus: str | None = None
+    ) -> Hit | None:
+        """Do what `lookup` does, off the event loop."""
+        hit = await self.cache.alookup(request, scope=scope, corpus=corpus)
+        self._book_lookup(hit, scope)
+        return hit
+
+    def check(self, hit: Hit, answer: CachedAnswer) -> None:
+        """Compare a hit that was looked up with what the model answered; see `SemanticCache.check`."""
+        self._book_check(hit, self.cache.check(hit, answer))
+
     def begin(self, request: Request, *, scope: Attribution | None = None, corpus: str | None = None) -> Turn:
         """Look a request up; see `SemanticCache.begin`."""
         turn = self.cache.begin(request, scope=scope, corpus=corpus)
@@ -107,7 +125,7 @@ class Serving:
             turn.finish(answer)
         except Exception as error:  # the app has its answer, whatever becomes of ours
             self.note("finish", error)
-        self._book_check(turn)
+        self._book_check(turn.hit, turn.agrees)
 
     async def afinish(
         self, turn: Turn, write: Callable[[], CachedAnswer | None], *, call_id: str | None = None
@@ -121,7 +139,7 @@ class Serving:
             await turn.afinish(answer)
         except Exception as error:  # as above
             self.note("finish", error)
-        self._book_check(turn)
+        self._book_check(turn.hit, turn.agrees)
 
     def book(self, hit: Hit, *, call_id: str | None = None) -> None:
         """Book what a hit saves, or in shadow mode would save."""
@@ -174,8 +192,7 @@ class Serving:
         else:
             self._tell(Lookup(outcome="hit", tier=hit.tier, is_shadow=not hit.is_served, attribution=whom))
 
-    def _book_check(self, turn: Turn) -> None:
-        hit, agrees = turn.hit, turn.agrees
+    def _book_check(self, hit: Hit | None, agrees: bool | None) -> None:
         if hit is not None and agrees is not None:
             outcome: LookupOutcome = "agreed" if agrees else "differed"
             self._tell(Lookup(outcome=outcome, tier=hit.tier, is_shadow=not hit.is_served, attribution=hit.scope))
