@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from thrift_core.messages import Message, Opaque, Request, apply_edits, unpaired
 from thrift_core.prices import Pricing
 from thrift_core.recall.store import MemoryRecallStore, RecallStore, SQLiteRecallStore
 from thrift_core.thrift import Thrift
+from thrift_core.trajectory import llm_summary
 from thrift_core.trajectory.summarizer import TrajectorySummarizer
 from thrift_core.trajectory.summary_task import LlmSummary, SummaryTask
 
-from tests.core.trajectory.histories import prices, requests, step, summarizer, task
+from tests.core.trajectory.fuzzer import draw_history
+from tests.core.trajectory.histories import prices, reads_back, requests, step, summarizer, task
 
 CHEAP = Pricing(
     input=Decimal("0.05"),
@@ -243,3 +246,41 @@ def test_explaining_takes_no_task_away_and_a_refused_summary_is_counted() -> Non
     assert wanted is not None
     thrift.summarized(wanted, "word " * 3000)
     assert thrift.ledger.faults() == {("summarizer", "SummaryRefused"): 1}
+
+
+def check_wild(seed: int) -> int:
+    """Check that no summary makes a wild history invalid or reads otherwise after a restart; return how many came."""
+    random = Random(seed)
+    history, store = draw_history(random, longest=30), MemoryRecallStore()
+    made = lever(store)
+    waiting: list[SummaryTask] = []
+    for part in requests(history):
+        request = Request(tuple(part), model="large", provider="anthropic")
+        edits, wanted = made.decision(request, prices())
+        planned = apply_edits(part, edits)
+        asked, orphans = unpaired_calls(planned)
+        assert asked <= unpaired_calls(part)[0], seed
+        assert orphans <= unpaired_calls(part)[1], seed
+        assert any(m.role == "user" for m in planned) == any(m.role == "user" for m in part), seed
+        assert [m for m in planned if m.opaque] == [m for m in part if m.opaque], seed
+        assert reads_back(part, edits), seed
+        assert apply_edits(part, lever(store).decision(request, prices())[0]) == planned, seed
+        waiting += [] if wanted is None else [wanted]
+        if waiting and random.random() < 0.5:
+            made.summarized(waiting.pop(0), random.choice((SAID, SAID, "", None)))
+    return len(blocks_in(planned))
+
+
+def test_wild_histories_are_valid_and_the_same_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llm_summary, "_FEWEST_TOKENS", 120)
+    monkeypatch.setattr(llm_summary, "_gain", lambda *_: 1.0)
+    assert sum(check_wild(seed) for seed in range(16)) > 2
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_thousands_of_wild_histories_are_valid_and_the_same_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llm_summary, "_FEWEST_TOKENS", 120)
+    monkeypatch.setattr(llm_summary, "_gain", lambda *_: 1.0)
+    for seed in range(5000):
+        check_wild(seed)
