@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -36,10 +37,11 @@ _SAMPLED = 50
 class RedisStore:
     """Entries in Redis as hashes, found by key or by the vector search of Redis 8 (Redis Stack before it).
 
-    The index and the queries are redisvl's: partition and expiry are filters of the search itself, never checks after
-    it. Entries are written by a script of ours, since redisvl can only set a time to live that counts from the write
-    and cannot hold a quota in the same step. Expiry is absolute and not moved by a hit. Names of keys carry their
-    scope's hash tag, so that in a cluster all that belongs to one scope lies on one node.
+    The index and the queries are redisvl's: the partition is a filter of the search itself, never a check after it.
+    Redis lets entries expire by its own clock; only where ours is ahead does expiry become a filter, for it costs as
+    much as the search. Entries are written by a script of ours, since redisvl can only set a time to live that counts
+    from the write and cannot hold a quota in the same step. Expiry is absolute and not moved by a hit. Names of keys
+    carry their scope's hash tag, so that in a cluster all that belongs to one scope lies on one node.
 
     Redis bounds its own memory: set `maxmemory`, and a policy such as `volatile-lru`. Quotas of scopes are held here;
     `max_entries` and `max_bytes` are not. A quota counts the entries that were stored while there was one. What an
@@ -103,15 +105,17 @@ class RedisStore:
 
     def nearest(self, partition: bytes, vector: NDArray[Any], k: int, min_similarity: float, now_ms: int) -> list[Near]:
         """Return the nearest entries of a partition."""
-        query = _vector_query(partition, vector, k, now_ms)
+        search = partial(self._redis.execute_command, "FT.SEARCH", self._index)
         try:
-            reply = self._redis.execute_command("FT.SEARCH", self._index, *query)
+            found = _found(search(*_vector_query(partition, vector, k)), now_ms)
+            if found is None:
+                found = _found(search(*_vector_query(partition, vector, k, now_ms)), now_ms)
         except Exception as error:
             if not _is_missing_index(error):
                 raise
             self._make_index(len(vector))  # a restarted Redis has forgotten it, with all that it found
             return []
-        return _near(reply, min_similarity)
+        return _near(found, min_similarity)
 
     async def anearest(
         self, partition: bytes, vector: NDArray[Any], k: int, min_similarity: float, now_ms: int
@@ -119,15 +123,17 @@ class RedisStore:
         """Do what `nearest` does."""
         if not self._clients.is_async:
             return await asyncio.to_thread(self.nearest, partition, vector, k, min_similarity, now_ms)
-        query = _vector_query(partition, vector, k, now_ms)
+        search = partial(self._clients.in_loop.execute_command, "FT.SEARCH", self._index)
         try:
-            reply = await self._clients.in_loop.execute_command("FT.SEARCH", self._index, *query)
+            found = _found(await search(*_vector_query(partition, vector, k)), now_ms)
+            if found is None:
+                found = _found(await search(*_vector_query(partition, vector, k, now_ms)), now_ms)
         except Exception as error:
             if not _is_missing_index(error):
                 raise
             await asyncio.to_thread(self._make_index, len(vector))
             return []
-        return _near(reply, min_similarity)
+        return _near(found, min_similarity)
 
     def put(self, stored: Stored, limits: Limits, now_ms: int) -> None:
         """Keep an entry and hold its scope to its quota, in one step."""
@@ -354,13 +360,17 @@ def _used(entry_id: bytes, limits: Limits, now_ms: int, worth: bytes | None) -> 
     return {"mapping": {entry_id.hex(): more}, "xx": True, "incr": True}
 
 
-def _vector_query(partition: bytes, vector: NDArray[Any], k: int, now_ms: int) -> list[Any]:
+def _vector_query(partition: bytes, vector: NDArray[Any], k: int, after_ms: int | None = None) -> list[Any]:
+    """Return a search within a partition, on request for what expires after a moment."""
     filters = redisvl("query.filter")
+    among = filters.Tag("partition") == partition.hex()
+    if after_ms is not None:
+        among &= filters.Num("expires") > after_ms
     query = redisvl("query").VectorQuery(
         vector.astype("<f2").tobytes(),
         "vector",
-        return_fields=["record"],
-        filter_expression=(filters.Tag("partition") == partition.hex()) & (filters.Num("expires") > now_ms),
+        return_fields=["record", "expires"],
+        filter_expression=among,
         dtype="float16",
         num_results=k,
     )
@@ -381,19 +391,29 @@ def _selection_query(selection: Selection) -> str:
     return " ".join(parts) or "*"
 
 
-def _near(reply: Any, min_similarity: float) -> list[Near]:
+_Found = list[tuple[bytes, dict[bytes, bytes]]]
+
+
+def _found(reply: Any, now_ms: int) -> _Found | None:
+    """Return what was found; None where some of it has expired by our clock and took the place of what has not."""
+    # Without an expiry it expired by Redis's clock, while it was being found.
+    found = [(key, fields) for key, fields in _documents(reply) if b"expires" in fields]
+    return None if any(int(fields[b"expires"]) <= now_ms for _, fields in found) else found
+
+
+def _near(found: _Found | None, min_similarity: float) -> list[Near]:
     near: list[Near] = []
-    for key, fields in _documents(reply):
+    for key, fields in found or []:
         record, distance = fields.get(b"record"), fields.get(b"vector_distance")
         if record is None or distance is None:
-            continue  # it expired while it was being found
+            continue
         similarity = 1 - float(distance)
         if similarity >= min_similarity:
             near.append(Near(bytes.fromhex(key.decode().rsplit(":", 1)[1]), similarity, unpacked(record)))
     return near
 
 
-def _documents(reply: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+def _documents(reply: Any) -> _Found:
     """Read an answer of FT.SEARCH in either version of the protocol."""
     if isinstance(reply, dict):
         results: list[dict[bytes, Any]] = cast("dict[bytes, Any]", reply).get(b"results", [])

@@ -39,16 +39,33 @@ def test_the_key_of_an_entry_ends_when_the_entry_does(
     redis_url: str, prefix: str, client: Any, embedder: Any, ask: Ask, say: Say
 ) -> None:
     cache = SemanticCache(RedisStore(redis_url, prefix=prefix), embedder)
-    cache.store(ask("q"), say("a"), ttl_seconds=0.4)
+    cache.store(ask("q"), say("a"), ttl_seconds=2.0)
     (key,) = client.keys(f"{prefix}:e:*")
     ends = client.pexpiretime(key)
     for _ in range(3):
         assert cache.lookup(ask("q")) is not None
     assert client.pexpiretime(key) == ends
-    time.sleep(0.5)
+    time.sleep(2.1)
     assert cache.lookup(ask("q")) is None
     assert not client.exists(key)
     cache.close()
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_what_expired_by_our_clock_alone_does_not_stand_before_what_has_not(
+    redis_url: str, prefix: str, embedder: Any, clock: Any, ask: Ask, say: Say, way: str
+) -> None:
+    cache = SemanticCache(RedisStore(redis_url, prefix=prefix), embedder, clock=clock)
+    for number in range(10):
+        cache.store(ask(f"one two three {number}"), say("old"), ttl_seconds=60)
+    cache.store(ask("one two three 77"), say("new"), ttl_seconds=6000)
+    clock.now += 600
+    near = ask("the one two three 77")
+    hit = cache.lookup(near) if way == "sync" else await cache.alookup(near)
+    assert hit is not None
+    assert hit.answer.payload == "new"
+    assert cache.lookup(ask("the one two three 5")) is None
+    await cache.aclose()
 
 
 def test_all_keys_of_a_scope_lie_in_one_slot_of_a_cluster(
