@@ -92,7 +92,7 @@ def _print(lint: PromptLint, price: tuple[Decimal, Decimal] | None, model: str) 
         )
         console.print(f"  {escape(found.text)}\n  {escape(found.advice)}", soft_wrap=True)
     console.print(
-        "\nDollars are per 1,000 calls. Suggestions overlap, and each is yours to judge: measure answers before and after."
+        "\nDollars are per 1,000 calls. Suggestions overlap; each is yours to judge: measure answers before and after."
     )
 
 
