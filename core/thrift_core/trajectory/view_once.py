@@ -50,8 +50,17 @@ def apply(thread: Thread) -> None:
     best_gain = 0.0
     best = 0
     stubs: list[_Stub] = []
-    for index in range(thread.already_sent - 1, max(thread.live, thread.already_sent - _WINDOW) - 1, -1):
+    oldest = max(thread.live, thread.already_sent - _WINDOW)
+    rest = sum(entry.tokens for entry in thread.entries[oldest : thread.already_sent])
+    for index in range(thread.already_sent - 1, oldest - 1, -1):
+        # Were all the rest to go for nothing, would it pay to look on? Working out stubs is what takes time here.
+        most = bill.gain(
+            removed=removed + rest, behind=behind + written, prefix=thread.sent_before, reads=bill.reads_left
+        )
+        if most <= best_gain:
+            break
         entry = thread.entries[index]
+        rest -= entry.tokens
         stub = _affordable(thread, index, removed, behind + written) if _is_candidate(thread, entry) else None
         if stub is None:
             behind += entry.tokens
