@@ -124,7 +124,9 @@ class Meter:
         self._default_max_output_tokens = default_max_output_tokens
         self._open: dict[Hashable, _Open] = {}
         self._last_failed: dict[Hashable, str] = {}
-        self._innermost: ContextVar[Hashable | None] = ContextVar("thrift_innermost_call", default=None)
+        # The calls that a new one is made inside of, the innermost last. A framework may tell of an end in a context of
+        # its own, so those that have ended are passed over.
+        self._around: ContextVar[tuple[Hashable, ...]] = ContextVar("thrift_calls_around", default=())
         # Reentrant: the garbage collector may close an abandoned stream, and so end a call, while it is held.
         self._lock = threading.RLock()
         self._warned: set[str] = set()
@@ -162,13 +164,14 @@ class Meter:
         Raises:
             BudgetExceeded: a hard limit would be passed; the call must not go out.
         """
+        around = tuple(outer for outer in self._around.get() if outer in self._open)
         opened = _Open(
             build=request,
             model=model or "unknown",
             provider=provider,
             api_url=api_url,
             attribution=merged(merged(self._attribution, current_attribution()), attribution or Attribution()),
-            outer=self._innermost.get(),
+            outer=around[-1] if around else None,
             siblings=siblings,
             parent=parent,
             call_id=call_id or uuid.uuid4().hex,
@@ -186,7 +189,7 @@ class Meter:
             self._amend(retried, "retried")
         if self.budgets is not None:
             self._reserve(self.budgets, key, opened)
-        self._innermost.set(key)
+        self._around.set((*around, key))
 
     def finish(self, key: Hashable, answer: Answer) -> Call | None:
         """Record how a call ended.
@@ -237,8 +240,9 @@ class Meter:
     def _close(self, key: Hashable) -> _Open | None:
         with self._lock:
             opened = self._open.pop(key, None)
-        if opened is not None and self._innermost.get() == key:
-            self._innermost.set(opened.outer)
+        around = self._around.get()
+        if opened is not None and key in around:
+            self._around.set(tuple(outer for outer in around if outer != key))
         return opened
 
     def _skip(self, opened: _Open) -> None:

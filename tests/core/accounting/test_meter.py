@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from contextvars import copy_context
 from decimal import Decimal
 
 import pytest
@@ -268,3 +269,12 @@ def test_a_wrapper_that_passes_on_one_of_several_answers_is_not_counted_as_one_m
         meter.finish(key, Answer(usage=Usage(input_tokens=tokens, output_tokens=tokens)))
     assert meter.finish("outer", Answer(usage=Usage(input_tokens=20, output_tokens=20))) is None
     assert [call.usage.input_tokens for call in meter.ledger.calls()] == [10, 20]
+
+
+def test_a_call_whose_end_is_told_in_another_context_does_not_hide_the_wrapper_around_the_next_one(meter):
+    start(meter, "outer")
+    for key, tokens in (("draft", 10), ("answer", 20)):
+        start(meter, key)
+        copy_context().run(meter.finish, key, Answer(usage=Usage(input_tokens=tokens, output_tokens=1)))
+    assert meter.finish("outer", Answer(usage=Usage(input_tokens=20, output_tokens=1))) is None
+    assert meter.ledger.total().calls == 2
