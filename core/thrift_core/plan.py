@@ -82,6 +82,7 @@ class Decided(NamedTuple):
 def decided(lever: Lever, request: Request, pricing: Pricing | None) -> Decided:
     """Return what a lever decides; raise if its edits make no sense."""
     advice, summary = None, None
+    edits: tuple[Edit, ...]
     if isinstance(lever, AdvisingLever):
         advice = lever.advise(request, pricing)
         edits = tuple(advice.edits)

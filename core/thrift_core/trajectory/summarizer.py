@@ -139,7 +139,8 @@ class TrajectorySummarizer:
 
     def decision(self, request: Request, pricing: Pricing | None) -> tuple[Sequence[Edit], SummaryTask | None]:
         """Return what `decide` does, and a summary that would pay: whoever runs the model answers with `summarized`."""
-        prices = self._summary and self._summary.prices_beside(pricing, request.model, request.provider)
+        summary = self._summary
+        prices = None if summary is None else summary.prices_beside(pricing, request.model, request.provider)
         return self._plan(request.messages, pricing, request.tools, prices)
 
     def withdraw(self, task: SummaryTask) -> None:
