@@ -14,6 +14,7 @@ from thrift_core.errors import ConfigurationError
 HANDLE_LENGTH = 10
 
 
+@runtime_checkable
 class RecallStore(Protocol):
     """Keeps texts under handles."""
 
