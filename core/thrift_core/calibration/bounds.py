@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +32,7 @@ _STAKES = np.geomspace(0.002, 0.98, 48)
 _BISECTIONS = 40
 
 
+@lru_cache(maxsize=8192)
 def net_loss_p_value(losses: int, gains: int, total: int, *, max_loss: float) -> float:
     """Return how unlikely a sample of losses and gains is if the net loss were `max_loss` or more.
 

@@ -9,7 +9,7 @@ NUMBER = re.compile(r"\d[\d,]*\.?\d*")
 WORD = re.compile(r"[^\W_]+")
 _OPTION = re.compile(r"(?m)^\s*\(?([A-Z])[.):]\s+(.*)$")
 _CHOICE = re.compile(r"(?:answer|option|choice)\s*(?:is|:)?\s*:?\s*\**\(?([A-Z])\b\)?", re.IGNORECASE)
-_BARE_CHOICE = re.compile(r"\s*\(?([A-Z])\b[).:]?")
+_BARE_CHOICE = re.compile(r"\s*\(?([A-Z])(?:[).:]|\s*$)")
 _MOST_CHARACTERS = 20_000
 _FEW_WORDS = 12
 _LARGEST = 1e15
@@ -76,7 +76,7 @@ def final_form(question: Question, answer: str) -> str | None:
         ('12', '12')
     """
     if question.options:
-        named = choices(answer)
+        named = [letter for letter in choices(answer) if letter in question.options]
         return named[-1] if named else None
     if found := numbers_in(last_line(answer)):
         return f"{found[-1]:g}"
