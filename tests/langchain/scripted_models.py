@@ -93,28 +93,32 @@ class ScriptedModel(BaseChatModel):
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         says = self._now(messages)
-        time.sleep(says.seconds)
+        if says.seconds:
+            time.sleep(says.seconds)
         return self._result(says)
 
     async def _agenerate(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         says = self._now(messages)
-        await asyncio.sleep(says.seconds)
+        if says.seconds:
+            await asyncio.sleep(says.seconds)
         return self._result(says)
 
     def _stream(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
         says = self._now(messages)
-        time.sleep(says.seconds)
+        if says.seconds:
+            time.sleep(says.seconds)
         yield from self._chunks(says)
 
     async def _astream(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         says = self._now(messages)
-        await asyncio.sleep(says.seconds)
+        if says.seconds:
+            await asyncio.sleep(says.seconds)
         for chunk in self._chunks(says):
             yield chunk
 

@@ -21,6 +21,7 @@ RATES = {
     )
 }
 DEFAULT_MODEL = "gpt-5-mini"
+CHEAP_MODEL = "gpt-5-nano"
 _REASONING_FAMILIES = ("gpt-5", "o1", "o3", "o4")
 
 

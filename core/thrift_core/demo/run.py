@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.caching.planner import PromptCachePlanner
 from thrift_core.caching.semantic.cache import SemanticCache
-from thrift_core.demo.rates import RATES
+from thrift_core.demo.rates import CHEAP_MODEL, RATES
 from thrift_core.demo.workload import Figures, Setup, Workload
-from thrift_core.testing import LocalProvider
+from thrift_core.testing import Brain, LocalProvider
 from thrift_core.thrift import Thrift
 from thrift_core.trajectory.summarizer import SummarizerMode, TrajectorySummarizer
 
@@ -26,10 +26,12 @@ class Row:
     Attributes:
         name: what the table calls it.
         configure: makes the levers for a pass that records to the given ledger; None for none.
+        cheap_model: a model that a cascade asks first, where a workload can have one and it is the cheaper one.
     """
 
     name: str
     configure: Callable[[Ledger], Thrift | None]
+    cheap_model: str | None = None
 
 
 def _with_history(mode: SummarizerMode, ledger: Ledger) -> Thrift:
@@ -52,6 +54,7 @@ ROWS: tuple[Row, ...] = (
     Row("lean history, append-only", lambda ledger: _with_history("append_only", ledger)),
     Row("lean history, rewrite", lambda ledger: _with_history("rewrite", ledger)),
     Row("and a semantic cache", _cached),
+    Row("and a cascade", _cached, cheap_model=CHEAP_MODEL),
 )
 
 
@@ -93,7 +96,8 @@ def run_row(
     thrift = row.configure(ledger)
     figures: dict[str, Figures] = {}
     for workload in workloads:
-        with nullcontext() if is_real else LocalProvider(workload.brain, RATES) as provider:
+        cheap = _cheap_model(row, workload, model, is_real=is_real)
+        with nullcontext() if is_real else LocalProvider(_brain(workload, cheap), RATES) as provider:
             setup = Setup(
                 workload=workload.name,
                 model=model,
@@ -102,6 +106,7 @@ def run_row(
                 seed=seed,
                 ledger=ledger,
                 thrift=thrift,
+                cheap_model=cheap,
                 run=run,
                 advance=advance,
             )
@@ -113,3 +118,19 @@ def run_row(
                 resolved=result.resolved,
             )
     return RowFigures(row.name, figures)
+
+
+def _cheap_model(row: Row, workload: Workload, model: str, *, is_real: bool) -> str | None:
+    """Return the model that a cascade asks first; None where there is none, or none that is cheaper."""
+    cheap = row.cheap_model
+    if cheap is None or cheap == model or (workload.cheap_brain is None and not is_real):
+        return None
+    known = cheap in RATES and model in RATES
+    return cheap if not known or RATES[cheap].input_usd < RATES[model].input_usd else None
+
+
+def _brain(workload: Workload, cheap: str | None) -> Brain:
+    weaker = workload.cheap_brain
+    if cheap is None or weaker is None:
+        return workload.brain
+    return lambda request: (weaker if request.model == cheap else workload.brain)(request)

@@ -70,6 +70,7 @@ class Setup:
         seed: decides the workload's data and the order of its tasks.
         ledger: where its calls are recorded.
         thrift: the levers that are on; None for none.
+        cheap_model: a cheaper model that a cascade asks first; None for no cascade.
         run: the run that its calls are attributed to, unique to this pass.
         advance: called after each task.
     """
@@ -81,6 +82,7 @@ class Setup:
     api_key: str | None = None
     seed: int = 0
     thrift: Thrift | None = None
+    cheap_model: str | None = None
     run: str = "demo"
     advance: Callable[[], object] = lambda: None
 
@@ -105,6 +107,7 @@ class Workload:
         tasks: how many tasks it has.
         brain: the scripted model that answers it.
         run: does all tasks and says how they ended.
+        cheap_brain: the weaker scripted model of a cascade; None where the workload has no cascade.
     """
 
     name: str
@@ -112,6 +115,7 @@ class Workload:
     tasks: int
     brain: Brain
     run: Callable[[Setup], Result]
+    cheap_brain: Brain | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ from langchain_thrift.costs import CostCallbackHandler
 from langchain_thrift.tier_runs import noting, outer_run
 
 _wave: ContextVar[Wave | None] = ContextVar("thrift_wave", default=None)
-# LangSmith and the ledger take this for no model that has a price: the calls of the tiers are what was billed.
+# Where the tiers are of several providers.
 _PROVIDER = "thrift"
 
 
@@ -166,8 +166,16 @@ class CascadeChatModel(BaseChatModel):
         return next(reversed(self.tiers.values()))
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
-        about = dict(self._strongest._get_ls_params(stop=stop, **self._handed_on(kwargs)))
-        return {**about, "ls_provider": _PROVIDER, "ls_model_name": kwargs.get("model") or ">".join(self.tiers)}
+        handed_on = self._handed_on(kwargs)
+        abouts = [dict(model._get_ls_params(stop=stop, **handed_on)) for model in self.tiers.values()]
+        providers = {about.get("ls_provider") for about in abouts}
+        # A name that is no model's has no price anywhere: the calls of the tiers are what was billed.
+        name = kwargs.get("model") or ">".join(self.tiers)
+        return {
+            **abouts[-1],
+            "ls_provider": (providers.pop() if len(providers) == 1 else None) or _PROVIDER,
+            "ls_model_name": name,
+        }
 
     def _resolve_model_profile(self) -> Any:
         """Return the strongest tier's profile, without what another tier cannot do."""

@@ -26,6 +26,7 @@ _ENDINGS = ("", "", "", "", " Thanks!", " Thank you", " Please help.", " Best re
 _NAMES = ("Ana", "Bob", "Chidi", "Dana", "Eero", "Femke", "Goran", "Hilde")
 _WORD = re.compile(r"\w+")
 _CLOSE_ENOUGH = 0.6
+_PLAIN_ENOUGH = 0.9
 
 SYSTEM = """You are the support assistant of Tern Mobile. Answer the customer's question from the list below, and from \
 nothing else. Give the answer as it stands in the list, with its numbers and codes unchanged. Take care: many entries \
@@ -69,6 +70,14 @@ def support_brain(request: ChatRequest) -> Reply:
     return Reply(text=answer, reasoning_tokens=reasoning_tokens(request.model, 64))
 
 
+def support_cheap_brain(request: ChatRequest) -> Reply:
+    """Answer as a weaker model does: not sure of a question that is put in a manner it has not met."""
+    reply = support_brain(request)
+    if _closeness(request.question)[0] >= _PLAIN_ENOUGH:
+        return reply
+    return Reply(text="I am not sure which entry of the list answers this.", reasoning_tokens=reply.reasoning_tokens)
+
+
 def run_support(setup: Setup) -> Result:
     """Answer every question of the stream in a call of its own."""
     prompt = ChatPromptTemplate.from_messages([("system", SYSTEM), ("human", "{question}")]).partial(faq=faq_text())
@@ -106,18 +115,24 @@ def _with_typo(text: str, chance: random.Random) -> str:
     return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
 
 
-@lru_cache(maxsize=4096)
 def _meant(question: str) -> Entry | None:
     """Return the entry with the phrasing that the question comes closest to, or None if none is close.
 
     This is the scripted model's understanding: a lookup that forgives manners and typing errors, where a real model
     reads.
     """
+    score, entry = _closeness(question)
+    return entry if score >= _CLOSE_ENOUGH else None
+
+
+@lru_cache(maxsize=4096)
+def _closeness(question: str) -> tuple[float, Entry]:
+    """Return the entry that a question comes closest to, and how much of one of its phrasings is in the question."""
     asked = _trigrams(question)
     score, _, entry = max(
         ((len(asked & known) / len(known), len(known), entry) for known, entry in _PHRASES), key=lambda each: each[:2]
     )
-    return entry if score >= _CLOSE_ENOUGH else None
+    return score, entry
 
 
 def _trigrams(text: str) -> frozenset[str]:
@@ -126,11 +141,11 @@ def _trigrams(text: str) -> frozenset[str]:
 
 
 _PHRASES = [(_trigrams(phrase), entry) for entry in FAQ for phrase in (entry.question, *entry.asked)]
-
 WORKLOAD = Workload(
     name="support",
     about=f"a LangChain chain over an FAQ of {len(FAQ)} entries; {QUESTIONS} questions with near misses",
     tasks=QUESTIONS,
     brain=support_brain,
     run=run_support,
+    cheap_brain=support_cheap_brain,
 )

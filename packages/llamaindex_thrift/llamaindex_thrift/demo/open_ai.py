@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llama_index.core.llms.llm import LLM
 from thrift_core.demo import Setup
 
+from llamaindex_thrift.cascade import CascadeLLM
 from llamaindex_thrift.llm import ThriftLLM
 
 if TYPE_CHECKING:
@@ -38,15 +39,20 @@ async def async_llm(setup: Setup) -> AsyncGenerator[LLM]:
 def _llm(
     setup: Setup, *, http_client: httpx.Client | None = None, async_http_client: httpx.AsyncClient | None = None
 ) -> LLM:
-    from llama_index.llms.openai import OpenAI  # noqa: PLC0415 - needed by the demo only
+    def client(name: str) -> LLM:
+        from llama_index.llms.openai import OpenAI  # noqa: PLC0415 - needed by the demo only
 
-    llm = OpenAI(
-        model=setup.model,
-        api_base=setup.base_url,
-        api_key=setup.api_key,
-        # OpenAI tells what a stream used only if it is asked to.
-        additional_kwargs={"stream_options": {"include_usage": True}},
-        http_client=http_client,
-        async_http_client=async_http_client,
-    )
+        return OpenAI(
+            model=name,
+            api_base=setup.base_url,
+            api_key=setup.api_key,
+            # OpenAI tells what a stream used only if it is asked to.
+            additional_kwargs={"stream_options": {"include_usage": True}},
+            http_client=http_client,
+            async_http_client=async_http_client,
+        )
+
+    llm = client(setup.model)
+    if setup.cheap_model is not None:
+        llm = CascadeLLM({"cheap": client(setup.cheap_model), "strong": llm}, ledger=setup.ledger)
     return llm if setup.thrift is None else ThriftLLM(llm, setup.thrift)
