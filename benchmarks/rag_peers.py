@@ -34,7 +34,7 @@ def peers(*, is_transcript: bool) -> dict[str, Peer]:
         found["SimilarityPostprocessor"] = similarity_postprocessor
         if not is_transcript:
             found["SentenceEmbeddingOptimizer"] = sentence_embedding_optimizer
-    if importlib.util.find_spec("langchain_classic"):
+    if importlib.util.find_spec("langchain_classic") and importlib.util.find_spec("langchain_community"):
         found["EmbeddingsFilter"] = embeddings_filter
     if importlib.util.find_spec("llmslim"):
         found["llmslim"] = llmslim
@@ -123,7 +123,7 @@ def embeddings_filter(passages: Sequence[dict[str, Any]], question: str, share: 
             return hashed(text)
 
     documents = [Document(passage["text"], metadata={"id": passage["id"]}) for passage in passages]
-    every = EmbeddingsFilter(embeddings=Hashed(), k=len(documents), similarity_fn=_cosines)
+    every = EmbeddingsFilter(embeddings=Hashed(), k=len(documents))
     kept = every.compress_documents(documents, question)
     return [(document.metadata["id"], document.page_content) for document in kept]
 
@@ -170,13 +170,6 @@ def _llama_embedding() -> Any:
 def _similarities(question: str, texts: Sequence[str]) -> list[float]:
     asked = hashed(question)
     return [sum(a * b for a, b in zip(asked, hashed(text), strict=True)) for text in texts]
-
-
-def _cosines(left: Any, right: Any) -> Any:
-    # The default asks for langchain-community, for this one line.
-    import numpy as np
-
-    return np.asarray(left) @ np.asarray(right).T
 
 
 def _words(text: str) -> list[str]:

@@ -95,7 +95,7 @@ class Example:
 def main() -> None:
     """Fit, report, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--questions", type=int, default=1000, help="of each kind (default 1000)")
+    parser.add_argument("--questions", type=int, default=800, help="of each kind (default 800)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="write the weights into the package")
     chosen = parser.parse_args()

@@ -42,6 +42,15 @@ def test_the_engine_answers_most_questions_and_the_ledger_says_what_the_provider
     assert done.spend.unpriced_calls == done.spend.estimated_calls == 0
 
 
+def test_trimmed_passages_leave_every_right_answer_and_cost_less() -> None:
+    ledger = Ledger()
+    rows = [Row("as is", lambda _: None), Row("trimmed", lambda _: None, passage_tokens=1_200)]
+    plain_row, trimmed = (run_row(row, [WORKLOAD], model="gpt-5-mini", ledger=ledger).figures["docs"] for row in rows)
+    assert trimmed.resolved >= plain_row.resolved
+    assert trimmed.spend.usage.input_tokens < 0.6 * plain_row.spend.usage.input_tokens
+    assert trimmed.spend.cost_usd < plain_row.spend.cost_usd
+
+
 async def test_rare_words_count_for_more() -> None:
     texts = ["the cat and the dog", "the bird and the dog", "the fish and the dog"]
     embedding = HashingEmbedding(texts)

@@ -13,6 +13,7 @@ from thrift_core.accounting.ledger import Ledger
 from thrift_core.errors import ConfigurationError
 from thrift_core.prices import PriceBook
 from thrift_core.recall.store import MemoryRecallStore
+from thrift_core.recall.tool import recall
 from thrift_core.retrieval.trimmer import TopKTrimmer
 from thrift_core.token_counters import default_counter
 
@@ -130,6 +131,20 @@ def test_what_is_cut_can_be_recalled() -> None:
     core = TopKTrimmer(14, recall_store=MemoryRecallStore())
     [kept] = _trim(DocumentTrimmer(trimmer=core))
     assert core.recall(kept.metadata["thrift"]["recall"]) == _documents()[1].page_content
+
+
+def test_what_is_cut_or_dropped_is_given_back_by_the_recall_tool() -> None:
+    store = MemoryRecallStore()
+    [kept] = _trim(DocumentTrimmer(max_tokens=14, recall_store=store))
+    provenance = kept.metadata["thrift"]
+    assert recall(store, {"id": provenance["recall"]}) == _documents()[1].page_content
+    gone = {recall(store, {"id": dropped["recall"]}) for dropped in provenance["dropped"]}
+    assert gone == {_documents()[0].page_content, _documents()[2].page_content}
+
+
+def test_a_trimmer_has_its_own_store() -> None:
+    with pytest.raises(ValueError, match="either a trimmer or a recall_store"):
+        DocumentTrimmer(trimmer=TopKTrimmer(14), recall_store=MemoryRecallStore())
 
 
 def test_a_query_books_what_it_saves() -> None:

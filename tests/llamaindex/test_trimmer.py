@@ -21,6 +21,8 @@ from llama_index.core.schema import (
 from llamaindex_thrift.trimmer import TopKTrimmer
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.prices import PriceBook
+from thrift_core.recall.store import MemoryRecallStore
+from thrift_core.recall.tool import recall
 from thrift_core.token_counters import default_counter
 
 QUESTION = "Why does a bee dance?"
@@ -136,6 +138,16 @@ def test_the_dispatcher_hears_of_it(listener: Listener) -> None:
     assert names == ["ReRankStartEvent", "PassagesTrimmed", "ReRankEndEvent"]
     trimmed = listener.seen[1]
     assert (trimmed.kept, trimmed.dropped) == (1, 2)  # type: ignore[attr-defined]
+
+
+def test_what_is_cut_or_dropped_is_given_back_by_the_recall_tool() -> None:
+    store = MemoryRecallStore()
+    [kept] = _trim(TopKTrimmer(max_tokens=20, recall_store=store))
+    provenance = kept.metadata["thrift"]
+    assert recall(store, {"id": provenance["recall"]}) == BEES
+    assert {dropped["id"] for dropped in provenance["dropped"]} == {"ants", "crabs"}
+    gone = {recall(store, {"id": dropped["recall"]}) for dropped in provenance["dropped"]}
+    assert "Crabs walk sideways. Their shells are hard." in gone
 
 
 def test_a_query_books_what_it_saves() -> None:

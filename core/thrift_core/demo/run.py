@@ -17,6 +17,8 @@ from thrift_core.thrift import Thrift
 from thrift_core.trajectory.summarizer import SummarizerMode, TrajectorySummarizer
 
 _LOCAL_KEY = "local"
+# Of about 3,000 that the documentation workload retrieves for a question.
+PASSAGE_TOKENS = 1_200
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,13 @@ class Row:
         name: what the table calls it.
         configure: makes the levers for a pass that records to the given ledger; None for none.
         cheap_model: a model that a cascade asks first, where a workload can have one and it is the cheaper one.
+        passage_tokens: to how many tokens retrieved passages are trimmed; None: not at all.
     """
 
     name: str
     configure: Callable[[Ledger], Thrift | None]
     cheap_model: str | None = None
+    passage_tokens: int | None = None
 
 
 def _with_history(mode: SummarizerMode, ledger: Ledger) -> Thrift:
@@ -54,7 +58,8 @@ ROWS: tuple[Row, ...] = (
     Row("lean history, append-only", lambda ledger: _with_history("append_only", ledger)),
     Row("lean history, rewrite", lambda ledger: _with_history("rewrite", ledger)),
     Row("and a semantic cache", _cached),
-    Row("and a cascade", _cached, cheap_model=CHEAP_MODEL),
+    Row("and trimmed passages", _cached, passage_tokens=PASSAGE_TOKENS),
+    Row("and a cascade", _cached, cheap_model=CHEAP_MODEL, passage_tokens=PASSAGE_TOKENS),
 )
 
 
@@ -106,6 +111,7 @@ def run_row(
                 seed=seed,
                 ledger=ledger,
                 thrift=thrift,
+                passage_tokens=row.passage_tokens,
                 cheap_model=cheap,
                 run=run,
                 advance=advance,

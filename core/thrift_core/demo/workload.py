@@ -71,6 +71,7 @@ class Setup:
         ledger: where its calls are recorded.
         thrift: the levers that are on; None for none.
         cheap_model: a cheaper model that a cascade asks first; None for no cascade.
+        passage_tokens: to how many tokens a workload that retrieves trims its passages; None: not at all.
         run: the run that its calls are attributed to, unique to this pass.
         advance: called after each task.
     """
@@ -83,6 +84,7 @@ class Setup:
     seed: int = 0
     thrift: Thrift | None = None
     cheap_model: str | None = None
+    passage_tokens: int | None = None
     run: str = "demo"
     advance: Callable[[], object] = lambda: None
 

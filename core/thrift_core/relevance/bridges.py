@@ -22,7 +22,7 @@ _SOURCES = 3
 # What a linked sentence is believed to be worth beside the passage that it is linked to, as the logarithm of a share:
 # less for each sentence after the first, because a passage says first what the thing is that it is named after.
 _LINK = -2.0
-_LATER = -1.0
+_LATER = -0.5
 
 
 def linked_worth(

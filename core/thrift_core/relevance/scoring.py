@@ -23,9 +23,9 @@ from thrift_core.relevance.transcript import is_transcript, topic_scores
 _ORDER_WEIGHT = 2.0
 # How much a user's own model is believed, for each standard deviation between passages.
 _SCORER_WEIGHT = 1.5
-# Evidence for each token is what is packed first; a little less than in proportion, for a short sentence needs its
+# Evidence for each token is what is packed first; much less than in proportion, for a short sentence needs its
 # neighbours to be understood.
-_LENGTH_EXPONENT = 0.8
+_LENGTH_EXPONENT = 0.5
 # What each sentence of a passage that is worth more takes off the next one's worth: an answer may need two passages.
 _SPREAD = 0.3
 
@@ -73,7 +73,7 @@ def relevance(
     prior = _prior(passages) + _standardised(model_scores, len(passages)) * _SCORER_WEIGHT
     sizes = np.array([end - start for passage in segments for start, end in passage.spans], dtype=np.float64)
     if is_transcript(passages):
-        logits = topic_scores(evidence, weights[:, 0], sizes) + prior[evidence.owner]
+        logits = topic_scores(evidence, weights[:, 1], sizes) + prior[evidence.owner]
         worth = logits
     else:
         logits = _logits(evidence, weights, passages) + prior[evidence.owner]

@@ -17,6 +17,8 @@ from itertools import pairwise
 # A longer stretch without an end mark is a table, a log or a script that marks none; it is cut where it can be.
 MAX_SENTENCE = 600
 _LONGEST_REMEMBERED = 20_000
+# Lines of fewer characters are not wrapped for their length.
+_WRAPPED = 40
 # Longer runs of letters are no words; they are cut so that nothing is quadratic in their length.
 _MAX_WORD = 64
 _ASCII_WORD = re.compile(rf"\w{{1,{_MAX_WORD}}}", re.ASCII)
@@ -177,7 +179,9 @@ def _sentence_end() -> re.Pattern[str]:
     # The first group, if there is one, ends where the sentence does; the blanks after it are nobody's.
     return _compiled(
         r"((?:\p{SB=STerm}+|(?<!\b\p{L})(?<!\b\p{Lu}\p{Ll}{1,2})\p{SB=ATerm}+(?=\W*\s+[^\p{Ll}\s]|\s*\Z))"
-        r"[\p{SB=Close}\p{Pe}\p{Pf}'\"]*)\s*|\n\s*"
+        r"[\p{SB=Close}\p{Pe}\p{Pf}'\"]*)\s*"
+        # A line of usual length that goes on in lower case was only wrapped.
+        rf"|(?<![^\n]{{{_WRAPPED}}})\n\s*|\n(?![^\S\n]*\p{{Ll}})\s*"
     )
 
 

@@ -16,10 +16,10 @@ from thrift_core.relevance.passage import Passage
 _FEWEST_TURNS = 12
 # What the question says of who speaks, beside what is said.
 _SPEAKER = 0.3
-# How far what is said reaches, in characters (about 700 tokens of English), and how often a word must be said nearby
+# How far what is said reaches, in characters (about 500 tokens of English), and how often a word must be said nearby
 # to count half. Both chosen on the meetings of QMSum (MIT), where anything near them does as well.
-_REACH = 3000.0
-_HALF = 6.0
+_REACH = 2000.0
+_HALF = 12.0
 _BIN = 200.0
 _SHARPNESS = 3.0
 

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from thrift_core.errors import ConfigurationError
+from thrift_core.recall.store import RecallStore
 from thrift_core.retrieval.calibration import Calibration
 from thrift_core.retrieval.scorers import PassageScorer
 from thrift_core.token_counters import TokenCounter
 
 Order = Literal["relevance", "original", "edges"]
 ORDERS: tuple[Order, ...] = ("relevance", "original", "edges")
-
-
-class RecallStore(Protocol):
-    """Keeps texts under handles, such as `thrift_core.recall.store.MemoryRecallStore`."""
-
-    def put(self, text: str) -> str:
-        """Keep a text and return its handle; the same text always gets the same handle."""
-        ...
-
-    def get(self, handle: str) -> str | None:
-        """Return the text under a handle, or None if it is not here."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

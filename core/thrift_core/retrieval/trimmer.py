@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from thrift_core.errors import ConfigurationError
+from thrift_core.recall.store import RecallStore
 from thrift_core.relevance.passage import GAP, SEPARATOR, Cut, Passage, Trimmed
 from thrift_core.relevance.rarity import CorpusRarity, tokenizer_rarity
 from thrift_core.retrieval.calibration import Calibration
 from thrift_core.retrieval.scorers import PassageScorer
-from thrift_core.retrieval.settings import ORDERS, Limits, Order, RecallStore, Settings
+from thrift_core.retrieval.settings import ORDERS, Limits, Order, Settings
 from thrift_core.token_counters import TokenCounter, default_counter
 
 

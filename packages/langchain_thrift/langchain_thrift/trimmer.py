@@ -12,7 +12,9 @@ from langchain_core.prompts import BasePromptTemplate, format_document
 from langchain_core.runnables import Runnable, RunnableLambda
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 from thrift_core.accounting.ledger import Ledger
-from thrift_core.relevance.passage import Cut, Passage
+from thrift_core.errors import ConfigurationError
+from thrift_core.recall.store import RecallStore
+from thrift_core.relevance.passage import Cut, Passage, Trimmed
 from thrift_core.retrieval.query_trimmer import QueryTrimmer
 from thrift_core.retrieval.settings import Order
 from thrift_core.retrieval.trimmer import TopKTrimmer
@@ -27,7 +29,8 @@ class DocumentTrimmer(BaseDocumentCompressor):
 
     For `ContextualCompressionRetriever`, or between a retriever and a prompt as `trimmer.as_runnable()`. Documents come
     out as copies with their ids and metadata, in the order asked for; `metadata["thrift"]` says which spans were kept,
-    how relevant they are, and which near-duplicates were merged. If anything fails, the documents come out as they came
+    how relevant they are, and which near-duplicates were merged; the
+    first document's also names those that were dropped. If anything fails, the documents come out as they came
     in, with one warning.
 
     Args:
@@ -36,6 +39,9 @@ class DocumentTrimmer(BaseDocumentCompressor):
         quality_floor: keep as few tokens as keep the answer with this chance; needs a `trimmer` with a calibration.
         order: `relevance`, `original` or `edges`.
         trimmer: a `TopKTrimmer` of your own settings, in place of the four above.
+        recall_store: keeps the whole text of what is cut or dropped, such as the trajectory summarizer's store, so
+            that the same `recall` tool gives it back; the ids are in the metadata. Not beside a `trimmer`, which has
+            its own.
         is_ranked: whether the documents come in the retriever's order, best first.
         document_prompt: how your prompt shows a document, so that what it adds is counted; None: the text alone.
         score_keys: where in the metadata the retriever's score may be, higher is better.
@@ -65,6 +71,7 @@ class DocumentTrimmer(BaseDocumentCompressor):
     quality_floor: float | None = None
     order: Order = "relevance"
     trimmer: TopKTrimmer | None = Field(default=None, exclude=True)
+    recall_store: RecallStore | None = Field(default=None, exclude=True)
     is_ranked: bool = True
     document_prompt: BasePromptTemplate[str] | None = None
     score_keys: tuple[str, ...] = ("relevance_score", "score")
@@ -81,8 +88,16 @@ class DocumentTrimmer(BaseDocumentCompressor):
     @model_validator(mode="after")
     def _prepare(self) -> DocumentTrimmer:
         trimmer = self.trimmer
+        if trimmer is not None and self.recall_store is not None:
+            raise ConfigurationError("give either a trimmer or a recall_store: a trimmer has a store of its own")
         if trimmer is None:
-            trimmer = TopKTrimmer(self.max_tokens, self.top_k, quality_floor=self.quality_floor, order=self.order)
+            trimmer = TopKTrimmer(
+                self.max_tokens,
+                self.top_k,
+                quality_floor=self.quality_floor,
+                order=self.order,
+                recall_store=self.recall_store,
+            )
         self._queries = QueryTrimmer(
             trimmer,
             self.ledger,
@@ -106,7 +121,7 @@ class DocumentTrimmer(BaseDocumentCompressor):
         trimmed = self._queries.trim(passages, query)
         if trimmed is None:
             return list(documents)
-        return [_copy(documents[cut.index], cut) for cut in trimmed.kept]
+        return [_copy(documents[cut.index], cut, trimmed) for cut in trimmed.kept]
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
@@ -162,8 +177,8 @@ def _first(metadata: Mapping[str, Any], keys: Sequence[str]) -> Any:
     return next((metadata[key] for key in keys if metadata.get(key) is not None), None)
 
 
-def _copy(document: Document, cut: Cut) -> Document:
-    provenance = {
+def _copy(document: Document, cut: Cut, trimmed: Trimmed) -> Document:
+    provenance: dict[str, Any] = {
         "score": cut.score,
         "spans": [[span.start, span.end] for span in cut.spans],
         "tokens": cut.tokens,
@@ -171,6 +186,8 @@ def _copy(document: Document, cut: Cut) -> Document:
         "also": [passage.id for passage in cut.also],
         "recall": cut.handle,
     }
+    if cut is trimmed.kept[0]:
+        provenance["dropped"] = [{"id": gone.id, "recall": gone.handle} for gone in trimmed.dropped]
     return document.model_copy(
         update={"page_content": cut.text, "metadata": {**document.metadata, PROVENANCE: provenance}}
     )

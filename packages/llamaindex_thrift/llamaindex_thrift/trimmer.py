@@ -22,6 +22,8 @@ from llama_index.core.schema import (
 )
 from llama_index_instrumentation import get_dispatcher
 from thrift_core.accounting.ledger import Ledger
+from thrift_core.errors import ConfigurationError
+from thrift_core.recall.store import RecallStore
 from thrift_core.relevance.passage import Cut, Passage, Trimmed
 from thrift_core.retrieval import trimmer as core
 from thrift_core.retrieval.query_trimmer import QueryTrimmer
@@ -60,7 +62,8 @@ class TopKTrimmer(BaseNodePostprocessor):
     """Keeps the nodes, and the sentences of them, that answer the query.
 
     Nodes come out as copies with their ids, scores, relationships and metadata, in the order asked for.
-    `metadata["thrift"]` says which spans were kept; no prompt and no embedding shows it. Tokens are counted as the
+    `metadata["thrift"]` says which spans were kept, and the first node's also which nodes were dropped; no prompt and
+    no embedding shows it. Tokens are counted as the
     node's template renders it, metadata included. Nodes that are not plain text, such as images, pass as they are.
     If anything fails, or there is no query, all nodes pass as they are.
 
@@ -70,6 +73,9 @@ class TopKTrimmer(BaseNodePostprocessor):
         quality_floor: keep as few tokens as keep the answer with this chance; needs a `trimmer` with a calibration.
         order: `relevance`, `original` or `edges`.
         trimmer: a `thrift_core` trimmer of your own settings, in place of the four above.
+        recall_store: keeps the whole text of what is cut or dropped, such as the trajectory summarizer's store, so
+            that the same `recall` tool gives it back; the ids are in the metadata. Not beside a `trimmer`, which has
+            its own.
         is_ranked: whether the nodes come in the retriever's order, best first.
         metadata_mode: which metadata the prompt shows.
         title_keys: where in the metadata a node's title may be.
@@ -97,6 +103,7 @@ class TopKTrimmer(BaseNodePostprocessor):
     quality_floor: float | None = None
     order: Order = "relevance"
     trimmer: core.TopKTrimmer | None = Field(default=None, exclude=True)
+    recall_store: RecallStore | None = Field(default=None, exclude=True)
     is_ranked: bool = True
     metadata_mode: MetadataMode = MetadataMode.LLM
     title_keys: tuple[str, ...] = ("title",)
@@ -112,8 +119,16 @@ class TopKTrimmer(BaseNodePostprocessor):
         """Make the trimmer, so that a wrong setting is told at once."""
         super().model_post_init(context)
         trimmer = self.trimmer
+        if trimmer is not None and self.recall_store is not None:
+            raise ConfigurationError("give either a trimmer or a recall_store: a trimmer has a store of its own")
         if trimmer is None:
-            trimmer = core.TopKTrimmer(self.max_tokens, self.top_k, quality_floor=self.quality_floor, order=self.order)
+            trimmer = core.TopKTrimmer(
+                self.max_tokens,
+                self.top_k,
+                quality_floor=self.quality_floor,
+                order=self.order,
+                recall_store=self.recall_store,
+            )
         self._queries = QueryTrimmer(
             trimmer,
             self.ledger,
@@ -165,7 +180,7 @@ class TopKTrimmer(BaseNodePostprocessor):
         trimmed = self._queries.trim(passages, question)
         if trimmed is None:
             return list(nodes), None
-        return [_copy(nodes[cut.index], cut) for cut in trimmed.kept], trimmed
+        return [_copy(nodes[cut.index], cut, trimmed) for cut in trimmed.kept], trimmed
 
     def _passage(self, scored: NodeWithScore, place: int) -> Passage:
         node = scored.node
@@ -209,19 +224,19 @@ def _with_text(node: BaseNode, text: str) -> BaseNode:
     return node.model_copy(update={"text_resource": copied})
 
 
-def _copy(scored: NodeWithScore, cut: Cut) -> NodeWithScore:
+def _copy(scored: NodeWithScore, cut: Cut, trimmed: Trimmed) -> NodeWithScore:
     if cut.passage.is_opaque:
         return scored
     node = _with_text(scored.node, cut.text)
-    node.metadata = {**node.metadata, PROVENANCE: _provenance(cut)}
+    node.metadata = {**node.metadata, PROVENANCE: _provenance(cut, trimmed)}
     node.relationships = dict(node.relationships)
     node.excluded_llm_metadata_keys = [*node.excluded_llm_metadata_keys, PROVENANCE]
     node.excluded_embed_metadata_keys = [*node.excluded_embed_metadata_keys, PROVENANCE]
     return NodeWithScore(node=node, score=scored.score)
 
 
-def _provenance(cut: Cut) -> dict[str, Any]:
-    return {
+def _provenance(cut: Cut, trimmed: Trimmed) -> dict[str, Any]:
+    provenance: dict[str, Any] = {
         "score": cut.score,
         "spans": [[span.start, span.end] for span in cut.spans],
         "tokens": cut.tokens,
@@ -229,3 +244,6 @@ def _provenance(cut: Cut) -> dict[str, Any]:
         "also": [passage.id for passage in cut.also],
         "recall": cut.handle,
     }
+    if cut is trimmed.kept[0]:
+        provenance["dropped"] = [{"id": gone.id, "recall": gone.handle} for gone in trimmed.dropped]
+    return provenance

@@ -23,6 +23,14 @@ def _cut(text: str) -> list[str]:
         ("Սա մեկն է։ Սա երկուսն է։", ["Սա մեկն է։", "Սա երկուսն է։"]),
         ("አንድ ነው። ሁለት ነው።", ["አንድ ነው።", "ሁለት ነው።"]),
         ("first line\nsecond line\n\nthird", ["first line", "second line", "third"]),
+        (
+            "A line of the usual length that was only\nwrapped goes on in lower case.\nThe next does not.",
+            ["A line of the usual length that was only\nwrapped goes on in lower case.", "The next does not."],
+        ),
+        (
+            "A line of the usual length and an empty one\n\nafter it",
+            ["A line of the usual length and an empty one", "after it"],
+        ),
         ("", []),
         ("  \n ", []),
     ],
@@ -76,3 +84,9 @@ def test_sentences_are_in_order_apart_and_hold_every_word(text: str) -> None:
 def test_a_text_is_taken_apart_the_same_each_time(text: str) -> None:
     assert segment(text) == segment(text)
     assert len(segment(text).spans) == len(segment(text).words)
+
+
+@pytest.mark.parametrize("text", ["Is it one?", "هل هذا واحد؟", "一つですか？"])
+def test_a_question_is_told_by_its_mark_in_any_script(text: str) -> None:
+    assert segment(f"{text} 2.").asks[0]
+    assert segment("It is one. It is two.").asks == (False, False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pydoc_data.topics import topics
 from typing import TYPE_CHECKING
@@ -18,10 +18,12 @@ from llamaindex_thrift.costs import track_costs
 from llamaindex_thrift.demo.docs_questions import QUESTIONS
 from llamaindex_thrift.demo.hashing_embedding import HashingEmbedding
 from llamaindex_thrift.demo.open_ai import sync_llm
+from llamaindex_thrift.trimmer import TopKTrimmer
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
     from llama_index.core.llms.llm import LLM
+    from llama_index.core.postprocessor.types import BaseNodePostprocessor
 
 _TOP_K = 8
 _CHUNK_TOKENS = 400
@@ -45,11 +47,19 @@ def docs_brain(request: ChatRequest) -> Reply:
     return Reply(text=quoted or _nearest(sentences, question), reasoning_tokens=reasoning_tokens(request.model, 128))
 
 
+def docs_cheap_brain(request: ChatRequest) -> Reply:
+    """Answer as a weaker model does: with the sentence that has most of the question's words, right or wrong."""
+    text = "\n".join(message.text for message in request.messages)
+    question = _question(text)
+    sentences = _SENTENCE_END.split(plain(text.replace(question, "")))
+    return Reply(text=_nearest(sentences, question), reasoning_tokens=reasoning_tokens(request.model, 128))
+
+
 def run_docs(setup: Setup) -> Result:
     """Build the index and ask every question."""
     outcomes = []
     with _event_loop(), sync_llm(setup) as llm, track_costs(setup.ledger):
-        engine = query_engine(llm)
+        engine = query_engine(llm, _trimmers(setup))
         for number, question in enumerate(QUESTIONS, start=1):
             task = f"{number:02d}"
             with setup.working_on(task):
@@ -59,14 +69,25 @@ def run_docs(setup: Setup) -> Result:
     return Result(name=setup.workload, outcomes=tuple(outcomes))
 
 
-def query_engine(llm: LLM) -> BaseQueryEngine:
-    """Return a query engine over the language reference's topics."""
+def query_engine(llm: LLM, postprocessors: Sequence[BaseNodePostprocessor] = ()) -> BaseQueryEngine:
+    """Return a query engine over the language reference's topics.
+
+    Args:
+        llm: what answers.
+        postprocessors: what the retrieved nodes go through.
+    """
     documents = [Document(text=text, metadata={"topic": name}) for name, text in sorted(topics.items())]
     splitter = SentenceSplitter(chunk_size=_CHUNK_TOKENS, chunk_overlap=_OVERLAP_TOKENS)
     nodes = splitter.get_nodes_from_documents(documents)
     embedding = HashingEmbedding(node.get_content() for node in nodes)
     index = VectorStoreIndex(nodes, embed_model=embedding)
-    return index.as_query_engine(llm=llm, similarity_top_k=_TOP_K)
+    return index.as_query_engine(llm=llm, similarity_top_k=_TOP_K, node_postprocessors=list(postprocessors))
+
+
+def _trimmers(setup: Setup) -> list[BaseNodePostprocessor]:
+    if setup.passage_tokens is None:
+        return []
+    return [TopKTrimmer(max_tokens=setup.passage_tokens, title_keys=("topic",), ledger=setup.ledger, model=setup.model)]
 
 
 def plain(text: str) -> str:
@@ -113,4 +134,5 @@ WORKLOAD = Workload(
     tasks=len(QUESTIONS),
     brain=docs_brain,
     run=run_docs,
+    cheap_brain=docs_cheap_brain,
 )
