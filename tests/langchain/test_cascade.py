@@ -297,8 +297,9 @@ def test_a_hard_budget_stops_the_call_before_it_is_made():
 
 def test_a_batch_goes_in_waves():
     log = Log()
-    model = cascade(Says(DOUBT, seconds=0.01), log=log)
-    answers = model.batch([EASY, HARD, EASY, EASY], {"max_concurrency": 4})
+    # Long enough for all to begin, however busy the machine is.
+    model = cascade(Says(DOUBT, seconds=0.5), log=log)
+    answers = model.batch([EASY, EASY, EASY, HARD], {"max_concurrency": 4})
     assert [answer.text for answer in answers] == [STRONG] * 4
     assert [name for name, _ in log.asked] == [CHEAP_NAME] * 3 + [STRONG_NAME] * 4
 
@@ -309,7 +310,7 @@ async def test_an_async_batch_goes_in_waves_too_and_its_errors_are_its_own():
     def answers(messages: list[BaseMessage]) -> Says:
         return Says(error=Overloaded()) if messages[-1].text == HARD else Says(STRONG)
 
-    model = cascade(Says(DOUBT, seconds=0.01), answers, log=log, router_settings=RouterSettings(answer_in_outage=False))
+    model = cascade(Says(DOUBT, seconds=0.1), answers, log=log, router_settings=RouterSettings(answer_in_outage=False))
     given = await model.abatch([EASY, HARD, EASY], return_exceptions=True)
     assert [type(answer) for answer in given] == [AIMessage, Overloaded, AIMessage]
     assert [name for name, _ in log.asked].index(STRONG_NAME) == 2

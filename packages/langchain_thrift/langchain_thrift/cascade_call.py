@@ -21,7 +21,7 @@ from thrift_core.routing.waves import Wave
 from langchain_thrift.answers import chunks_of
 from langchain_thrift.cascade_tiers import Bound, Offer
 from langchain_thrift.costs import CostCallbackHandler
-from langchain_thrift.drafts import draft_of, with_metadata
+from langchain_thrift.drafts import draft_of, fits, with_metadata
 from langchain_thrift.tier_runs import Outer, TierRun, ended, failed
 from langchain_thrift.view import request_view
 
@@ -73,7 +73,7 @@ class CascadeCall:
         self._given = kwargs
         self._wave = wave
         # A form is known to be kept only when all of the answer is there.
-        self.may_pass_on = not shared.offer.is_structured
+        self.may_pass_on = not shared.offer.is_structured and shared.offer.form is None
 
     @property
     def request(self) -> Request:
@@ -177,7 +177,10 @@ class CascadeCall:
         """Return an answer as the router judges it."""
         offer = self._shared.offer
         known = frozenset(tool["function"]["name"] for tool in offer.tools) if offer.has_foreign else None
-        return draft_of(answer, parser=self._shared.bound[index].parser, known=known)
+        draft = draft_of(answer, parser=self._shared.bound[index].parser, known=known)
+        if offer.form is None or draft.tool_calls:
+            return draft
+        return replace(draft, structured="ok" if fits(draft.text, offer.form) else "invalid")
 
     def says(self, piece: ChatGenerationChunk) -> bool:
         """Return whether a piece has anything in it that a user would see."""

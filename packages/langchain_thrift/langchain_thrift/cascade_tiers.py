@@ -49,6 +49,7 @@ class Offer:
         has_foreign: there are tools of a provider's own, whose calls cannot be checked.
         side_effects: tools that say of themselves that they act on the world.
         is_structured: answers have to have a form.
+        form: the JSON schema of answers without tool calls, where one was bound together with tools.
         replaced: keyword arguments of the cascade that stand for what is bound, and are not handed on.
     """
 
@@ -57,6 +58,7 @@ class Offer:
     has_foreign: bool = False
     side_effects: frozenset[str] = frozenset()
     is_structured: bool = False
+    form: Mapping[str, Any] | None = None
     replaced: frozenset[str] = frozenset()
 
 
@@ -109,6 +111,7 @@ def with_tools(models: Iterable[BaseChatModel], tools: Sequence[Tool], kwargs: d
         tools=tuple(tool for tool in described if tool is not None),
         has_foreign=None in described,
         side_effects=frozenset(name for tool in tools if (name := _acting(tool))),
+        form=_form(kwargs.get("response_format")),
         replaced=frozenset({"tools", *kwargs}),
     )
 
@@ -139,6 +142,13 @@ def _bound(runnable: Any) -> Bound:
     if not isinstance(runnable, BaseChatModel):
         raise ConfigurationError(f"a tier with tools bound is a {type(runnable).__name__} and no chat model any more")
     return Bound(runnable, {name: value for name, value in kwargs.items() if name not in _TRACED})
+
+
+def _form(response_format: object) -> Mapping[str, Any] | None:
+    """Return the schema of OpenAI's `response_format`, as agents bind it for models with structured output."""
+    described = response_format.get("json_schema") if isinstance(response_format, Mapping) else None
+    schema = described.get("schema") if isinstance(described, Mapping) else None
+    return schema if isinstance(schema, Mapping) else None
 
 
 def _described(tool: Tool) -> dict[str, Any] | None:

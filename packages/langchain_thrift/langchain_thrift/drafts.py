@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from langsmith import tracing_context
 from thrift_core.accounting.reading import read_usage
 from thrift_core.accounting.usage import Usage
 from thrift_core.routing import Draft
+from thrift_core.routing.json_schema import problems
 
 from langchain_thrift.view import is_replayed, tool_calls
 
@@ -42,6 +44,14 @@ def draft_of(result: ChatResult, *, parser: Runnable[Any, Any] | None = None, kn
         refusal=bool(message.additional_kwargs.get("refusal")),
         usage=_usage(message),
     )
+
+
+def fits(text: str, schema: Mapping[str, Any]) -> bool:
+    """Return whether a text is JSON of a schema."""
+    try:
+        return not problems(json.loads(text), schema)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _form(message: Any, parser: Runnable[Any, Any]) -> Literal["ok", "invalid"]:

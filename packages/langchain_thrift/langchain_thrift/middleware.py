@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -44,11 +45,15 @@ try:
     from langgraph.types import Command
 
     from langchain_thrift.agent_cache import AgentPassage
+    from langchain_thrift.agent_cascade import AgentCascade
     from langchain_thrift.model_request import messages_of, request_of, split
     from langchain_thrift.recall import RecallTool, messages_in, recall_tools, recalled
     from langchain_thrift.summaries import Summaries
 except ImportError as error:
     raise MissingExtra("ThriftMiddleware", "langchain-thrift[agents]") from error
+
+if TYPE_CHECKING:
+    from thrift_core.routing import CascadeRouter
 
 logger = logging.getLogger("thrift")
 ToolResult = ToolMessage | Command[Any]
@@ -78,6 +83,10 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     whom, is read from its metadata, tags and `configurable`, from the agent's context and from enclosing
     `thrift_core.attribute` blocks.
 
+    With `tiers`, each model call goes to the cheapest of them that is expected to do, whatever model the agent was made
+    with, as in a `CascadeChatModel`: an answer that will not do goes up before anybody sees it, and a tool call that
+    does not fit its schema never runs.
+
     Args:
         thrift: the levers that are on; lossless ones by default, or `Thrift.balanced()` with a `summary_model`.
         budgets: limits that hold: `BudgetExceeded` ends the run before a call that could pass one.
@@ -87,11 +96,14 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         feature: the feature that calls are attributed to which name none.
         summary_model: a cheap model that may summarize old steps of a long task, in the background and only where that
             pays by the prices known, its own call included. What was summarized can be recalled.
+        tiers: chat models to route between, cheapest first, by name or in a list; the last stands for the agent's own.
+        router: decides; a `CascadeRouter`, or a certificate or the path of one. None: rules that were not calibrated.
+        side_effects: names of tools that act on the world, whose calls need more confidence.
         name: tells two of these in one agent apart where their settings do not.
 
     Raises:
-        ConfigurationError: `persist=True`, and no lever has a recall store; or a `summary_model`, and no lever takes
-            summaries.
+        ConfigurationError: `persist=True`, and no lever has a recall store; a `summary_model`, and no lever takes
+            summaries; or a `router` without `tiers`, or tiers that no `CascadeChatModel` can be made of.
 
     Example:
         >>> from langchain.agents import create_agent
@@ -109,6 +121,9 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         persist: bool | RecallStore = False,
         feature: str | None = None,
         summary_model: BaseChatModel | None = None,
+        tiers: Mapping[str, BaseChatModel] | Sequence[BaseChatModel | str] | None = None,
+        router: CascadeRouter | Any | str | Path | None = None,
+        side_effects: Collection[str] = (),
         name: str | None = None,
     ) -> None:
         super().__init__()
@@ -127,9 +142,14 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self._serving = None if cache is None else Serving(cache, self.thrift.ledger)
         self._whom = Attribution(feature=feature)
         self.summaries = None if summary_model is None else Summaries(summary_model, self.thrift, self._costs)
+        self._cascade = AgentCascade.of(
+            tiers, router, ledger=self.thrift.ledger, budgets=None, side_effects=side_effects
+        )
         self._refused: set[type] = set()
         self._warned: set[str] = set()
         self._name = name or _name(self.thrift, is_persisting=self._is_persisting, has_budgets=budgets is not None)
+        if self._cascade is not None and name is None:
+            self._name += "_cascade"
         self.tools: Sequence[Any] = recall_tools(self.thrift, self._originals)
 
     @property
@@ -166,38 +186,46 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         return response
 
     def _passage(self, request: ModelRequest[Any]) -> AgentPassage:
-        return AgentPassage(self._serving, request, self._schemas, self._whom)
+        return AgentPassage(self._serving, self._routed(request), self._schemas, self._whom)
+
+    def _routed(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        return request if self._cascade is None else self._cascade.routed(request)
+
+    def _planned(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        return request if self._cascade is None else self._cascade.planned(request)
 
     def _ask(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
+        request = self._planned(request)
         with attributed():
             seen = self._look(request)
             plan = None if seen is None else self.thrift.plan(seen.view, skip=seen.skip)
             sent = self._sent(seen, plan) or request
         with counting(self._costs), predicting(_cache_read(plan)):
             try:
-                response = handler(sent)
+                response = handler(self._routed(sent))
             except Exception as error:
                 if not self._is_refused(sent, request, error):
                     raise
-                response = handler(self._sent(seen, plan, is_marking=False) or request)
+                response = handler(self._routed(self._sent(seen, plan, is_marking=False) or request))
         return self._observed(plan, sent, response)
 
     async def _aask(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
+        request = self._planned(request)
         with attributed():
             seen = self._look(request)
             plan = None if seen is None else await self.thrift.aplan(seen.view, skip=seen.skip)
             sent = self._sent(seen, plan) or request
         with counting(self._costs), predicting(_cache_read(plan)):
             try:
-                response = await handler(sent)
+                response = await handler(self._routed(sent))
             except Exception as error:
                 if not self._is_refused(sent, request, error):
                     raise
-                response = await handler(self._sent(seen, plan, is_marking=False) or request)
+                response = await handler(self._routed(self._sent(seen, plan, is_marking=False) or request))
         return self._observed(plan, sent, response)
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]) -> ToolResult:
@@ -224,7 +252,9 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         messages = self._originals.restored(messages)
         view = request_of(request, messages, views=self._views, schemas=self._schemas, pinned=pinned)
         is_theirs = is_marked(messages, request.tools, request.model_settings)
-        marker = None if is_theirs or type(request.model) in self._refused else marker_for(request.model)
+        is_mixed = self._cascade is not None and self._cascade.is_mixed
+        is_unmarked = is_theirs or is_mixed or type(request.model) in self._refused
+        marker = None if is_unmarked else marker_for(request.model)
         skip = tuple(self._skipped(request, view, has_marker=marker is not None, is_marked=is_theirs))
         return _Seen(request, messages, view, marker, is_theirs, skip)
 
@@ -249,7 +279,7 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     ) -> Generator[LeverName]:
         if self.tools and not any(isinstance(tool, RecallTool) for tool in request.tools):
             self._warn("the tool `recall` is not offered to the model, so nothing is cut from its history")
-            yield "summarizer"
+            yield from self.thrift.needing_tools
         if self.thrift.modes["planner"] == "off":
             return
         if is_marked:
@@ -290,11 +320,14 @@ class ThriftMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         if message is None:
             return response
         usage = _billed(message)
-        if usage is not None:
+        is_other = self._cascade is not None and not self._cascade.is_strongest(response)
+        if usage is not None and not is_other:
             self.thrift.observe(plan, usage)
-        if plan.advice is None or not plan.advice.predicted.input_tokens:
+        if is_other or plan.advice is None or not plan.advice.predicted.input_tokens:
             return response
-        told = {**message.response_metadata, "thrift": {"predicted_input": asdict(plan.advice.predicted)}}
+        earlier = message.response_metadata.get("thrift") or {}
+        predicted = {**earlier, "predicted_input": asdict(plan.advice.predicted)}
+        told = {**message.response_metadata, "thrift": predicted}
         # A copy: a cached answer is one object for all who get it.
         noted = message.model_copy(update={"response_metadata": told})
         return replace(response, result=[*response.result[:at], noted, *response.result[at + 1 :]])
