@@ -6,13 +6,14 @@ expected to ever cheaper ones ("Learn then Test", arXiv 2110.01052, fixed-sequen
 that its net loss against always asking the strongest tier is more than `max_loss`. Scores of 0 and 1 are tested exactly
 (`net_loss_p_value`), others by betting. The last point before the first that is not rejected is the certified one.
 
-What is not covered: the deployed models are trained on all labels and so differ a little from the cross-fitted ones
-(for the better, in expectation), and traffic that is unlike the golden set. `CascadeRouter.audit` watches for both.
+Half of the error that is allowed is spent on these tests. The other half is kept back for what they do not cover: the
+deployed models are trained on all labels and differ a little from the cross-fitted ones (for the better, in
+expectation). Traffic that is unlike the golden set is not covered at all; `CascadeRouter.audit` watches for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from thrift_core.routing.trained import RouterCertificate, TrainedPolicy
 
 Array = NDArray[Any]
 _LEAST_ROWS = 20
+# Of the error allowed, the share that the tests may spend.
+_TESTED = 0.5
 # What the strongest tier's price is worth in quality, from nothing to everything.
 PRICES = np.concatenate([np.arange(0.0, 0.5, 0.01), np.arange(0.5, 1.01, 0.05)])
 
@@ -187,15 +190,12 @@ def certify(
     learned: Learned, rows: Sequence[GoldenRow], *, max_loss: float = 0.01, confidence: float = 0.95
 ) -> RouterCertificate:
     """Test operating points in order and return the certificate of the cheapest one that holds."""
-    best: float | None = None
-    for price in PRICES:
-        losses = learned.scores[-1] - learned.outcome(float(price)).quality
-        if loss_p_value(losses, max_loss) > 1 - confidence:
-            break
-        best = float(price)
+    best = cheapest_that_holds(
+        lambda price: learned.scores[-1] - learned.outcome(price).quality, max_loss=max_loss, confidence=confidence
+    )
     outcome = learned.outcome(best or 0.0)
     losses = learned.scores[-1] - outcome.quality
-    bound = loss_at_most(losses, confidence)
+    bound = loss_at_most(losses, 1 - _TESTED * (1 - confidence))
     policy = learned.policy
     if best is not None:
         policy = replace(policy, limits=learned.limits(best))
@@ -212,6 +212,24 @@ def certify(
         note=_note(best, bound, max_loss, confidence, len(rows)),
         policy=policy,
     )
+
+
+def cheapest_that_holds(
+    losses_at: Callable[[float], Array], *, max_loss: float, confidence: float = 0.95
+) -> float | None:
+    """Return the last price, in the order of `PRICES`, before the first at which a larger loss cannot be ruled out.
+
+    Args:
+        losses_at: gives each labelled row's loss against the strongest tier at a price of quality.
+        max_loss: the mean loss that is allowed.
+        confidence: how often the statement holds.
+    """
+    best: float | None = None
+    for price in PRICES:
+        if loss_p_value(losses_at(float(price)), max_loss) > _TESTED * (1 - confidence):
+            break
+        best = float(price)
+    return best
 
 
 def loss_p_value(losses: Array, max_loss: float) -> float:

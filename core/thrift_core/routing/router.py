@@ -88,6 +88,8 @@ class CascadeRouter:
         self._pricings = pricings(self.tiers, ledger.prices if ledger is not None else PriceBook())
         check_order(self.tiers, self._pricings, self._levels)
         self._policy, self.certificate = _policy(policy, self.tiers)
+        # Naming a policy reads all its weights: once is enough.
+        self._policy_name = self.certificate.name if self.certificate is not None else self._policy.version
         self._threads = Threads(max_threads=self.settings.max_threads, cache_seconds=self.settings.cache_seconds)
         self._outages = Outages()
         self._watch = _watch(self.certificate)
@@ -106,7 +108,7 @@ class CascadeRouter:
     @property
     def policy_name(self) -> str:
         """Names the policy and its certificate."""
-        return self.certificate.name if self.certificate is not None else self._policy.version
+        return self._policy_name
 
     def start(self, request: Request, *, thread: str | None = None, side_effects: Collection[str] = ()) -> Decision:
         """Return which tier to ask first. Never raises.
