@@ -26,7 +26,7 @@ _TRACE_HEAD = re.compile(
     r"|(?:[A-Za-z_$][\w.$]{0,200}(?:Error|Exception)\b))",
     re.MULTILINE,
 )
-_TRACE_FRAME = re.compile(r'^\s+(?:at\s\S+|File "[^"\n]{1,300}", line \d+|\d+: 0x[0-9a-f]+ - )', re.MULTILINE)
+_TRACE_FRAME = re.compile(r'^[^\S\n]+(?:at\s\S+|File "[^"\n]{1,300}", line \d+|\d+: 0x[0-9a-f]+ - )', re.MULTILINE)
 _HTML = re.compile(
     r"<(?:!doctype\s+html|html|head|body|div|p|span|table|ul|ol|a\s|h[1-6]|script|article|section)\b", re.I
 )
@@ -50,14 +50,14 @@ _CODE_LINE = re.compile(
     r"|.{0,300}[;{]\s*$)"
 )
 _STRONG_CODE = re.compile(
-    r"^\s*(?:(?:async )?def \w+\s*\(|class \w+.{0,200}[:{]\s*$|from [\w.]+ import \w|import \w[\w.]*;?\s*$"
+    r"^[^\S\n]*(?:(?:async )?def \w+\s*\(|class \w+.{0,200}[:{]\s*$|from [\w.]+ import \w|import \w[\w.]*;?\s*$"
     r"|#include\s*[<\"]|(?:pub )?fn \w+|func (?:\(.{1,80}\) )?\w+\(|(?:export )?(?:async )?function \w*\s*\("
     r"|public (?:static |final |class )"
     r"|(?:const|let|var) \w+ ?= ?|package \w[\w.]*;?\s*$|namespace \w|using \w[\w.]*;|impl\b.{0,200}\{|struct \w+ ?\{)",
     re.MULTILINE,
 )
 _MARKDOWN = re.compile(
-    r"^(?:#{1,6} \S|\s{0,6}[-*+] \S|\s{0,6}\d{1,3}[.)] \S|> |\|.{1,1000}\|\s*$)"
+    r"^(?:#{1,6} \S| {0,6}[-*+] \S| {0,6}\d{1,3}[.)] \S|> |\|.{1,1000}\|\s*$)"
     r"|\[[^\]\n]{1,200}\]\([^)\s]{1,500}\)|\*\*\S",
     re.MULTILINE,
 )

@@ -26,6 +26,7 @@ SEPARATOR = "\n\n"
 _PARAGRAPH_END = re.compile(r"\n[^\S\n]*\n\s*")
 # A sentence that is said again word for word is told by so many characters; a short one may mean another thing there.
 _SHORTEST_REPEAT = 40
+_FEWEST_SIGNS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,9 @@ def without_repeats(text: str, protected: Sequence[Span]) -> Draft | None:
     kept: list[Span] = []
     start = gone = 0
     for first, stop in _repeated_runs([text[begin:end] for begin, end in found]):
-        is_long = found[stop - 1][1] - found[first][0] >= _SHORTEST_REPEAT
+        said = text[found[first][0] : found[stop - 1][1]]
+        # A run of the same sign is no sentence.
+        is_long = len(said) >= _SHORTEST_REPEAT and len(set(said)) >= _FEWEST_SIGNS
         if is_long and not cuts_inside(protected, bounds[first]) and not cuts_inside(protected, bounds[stop]):
             kept.append((start, bounds[first]))
             start = bounds[stop]

@@ -49,6 +49,7 @@ _PASSED_BY_NULL = frozenset(
 # Gemini's schemas have one type each; a list of types is refused.
 _ONE_TYPE_ONLY = frozenset(("google", "google-gla", "google-vertex", "google_genai"))
 _SCHEMA_KEYS = ("parameters", "input_schema", "inputSchema")
+_ROUNDS = 4
 _NOTHING: dict[str, Any] = {"required": [], "additionalProperties": True, "examples": []}
 
 
@@ -92,8 +93,13 @@ def _minified(tool: Schema, provider: str | None) -> dict[str, Any]:
 
 def minified_schema(schema: Schema, *, may_list_types: bool = True) -> Schema:
     """Return an equivalent schema in fewer tokens, or the one given where equivalence cannot be shown."""
+    found = schema
     try:
-        found = _Minifier(schema, may_list_types=may_list_types).schema()
+        # A definition made short may now be worth writing out where it is used.
+        for _ in range(_ROUNDS):
+            before, found = found, _Minifier(found, may_list_types=may_list_types).schema()
+            if found == before:
+                break
     except (RecursionError, TypeError, ValueError, LookupError):
         return schema
     return found if equivalent(schema, found) else schema
