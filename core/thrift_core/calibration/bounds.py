@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 # Two thousandths of the error is spent on bounding how often the two models differ (Berger and Boos 1994).
 _NUISANCE_ERROR = 2e-3
-_NUISANCE_STEPS = 33
+_NUISANCE_STEPS = 9
 # Stakes of the mixture of bets, as shares of the largest that cannot ruin; evenly spread in their logarithm.
 _STAKES = np.geomspace(0.002, 0.98, 48)
 _BISECTIONS = 40
