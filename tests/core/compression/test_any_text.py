@@ -21,7 +21,7 @@ SEEDS = [
     "<html><body><p>One <a href='/x'>link</a></p><script>x()</script></body></html>",
     "# T\n\n```json\n" + json.dumps([{"a": n} for n in range(9)]) + "\n```\nend",
     "--- a/x\n+++ b/x\n@@ -1,9 +1,9 @@\n" + " same line of context here\n" * 9 + "-old\n+new\n",
-    'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n  File "b.py", line 2, in g\nKeyError: 1\n',
+    'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n  File "b", line 2, in g\nKeyError: 1\n',
     "Привет, мир! Это не тест 42. " * 4,
     "今日は2026年3月1日です。天気は良くない。" * 4,
 ]
