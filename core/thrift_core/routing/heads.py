@@ -125,22 +125,23 @@ class NeighbourHead:
         """Fit on embeddings of length 1, one row for each example."""
         mean = float(gain.mean())
         kernel = _kernel(points, points, width) + penalty * np.eye(len(points), dtype=np.float32)
-        return cls(points.astype(np.float16), np.linalg.solve(kernel, gain - mean).astype(np.float32), mean, width)
+        return cls(points.astype(np.float32), np.linalg.solve(kernel, gain - mean).astype(np.float32), mean, width)
 
     def predict(self, points: Array) -> Array:
         """Return the expected gain for each row."""
-        return np.asarray(_kernel(points, self.points.astype(np.float32), self.width) @ self.duals + self.intercept)
+        return np.asarray(_kernel(points, self.points, self.width) @ self.duals + self.intercept)
 
     def arrays(self) -> dict[str, Array]:
         """Return what a file keeps."""
         numbers = np.array([self.intercept, self.width])
-        return {"points": self.points, "duals": self.duals, "numbers": numbers}
+        # Half precision is plenty on disk; in memory, turning it back for each request would cost more than the rest.
+        return {"points": self.points.astype(np.float16), "duals": self.duals, "numbers": numbers}
 
     @classmethod
     def read(cls, arrays: Mapping[str, Array]) -> Self:
         """Return the head that `arrays` were taken from."""
         intercept, width = arrays["numbers"]
-        return cls(arrays["points"], arrays["duals"], float(intercept), float(width))
+        return cls(arrays["points"].astype(np.float32), arrays["duals"], float(intercept), float(width))
 
 
 def _kernel(rows: Array, points: Array, width: float) -> Array:
