@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from thrift_core.trajectory.summary_task import LlmSummary, SummaryTask
 
 Mode = Literal["on", "shadow", "off"]
-LeverName = Literal["cache", "compressor", "summarizer", "planner"]
-# The order is part of the design: new content is shortened first, then history, and breakpoints are placed on what is
-# really sent. The cache is asked before any of them.
-LEVER_ORDER: tuple[LeverName, ...] = ("compressor", "summarizer", "planner")
+LeverName = Literal["cache", "schemas", "compressor", "summarizer", "planner"]
+# The order is part of the design: tools and new content are shortened first, then history, and breakpoints are placed
+# on what is really sent. The cache is asked before any of them.
+LEVER_ORDER: tuple[LeverName, ...] = ("schemas", "compressor", "summarizer", "planner")
 
 
 class Lever(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
@@ -131,6 +131,23 @@ class CacheBreakpoint(Edit):
     ttl: Literal["5m", "1h"] = "5m"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceTools(Edit):
+    """Sends the same tools, in the same order, as other definitions."""
+
+    tools: tuple[Mapping[str, Any], ...]
+
+
+def tool_name(tool: Mapping[str, Any]) -> str:
+    """Return the name of a tool definition in OpenAI's, Anthropic's, Gemini's or Bedrock's shape, or ''."""
+    for inner in (tool, tool.get("function"), tool.get("toolSpec")):
+        if isinstance(inner, Mapping):
+            name = cast("Mapping[str, object]", inner).get("name")
+            if isinstance(name, str):
+                return name
+    return ""
+
+
 def apply_edits(messages: Sequence[Message], edits: Sequence[Edit]) -> tuple[Message, ...]:
     """Return the messages with the edits applied; indices refer to the messages as given.
 
@@ -155,6 +172,8 @@ def apply_edits(messages: Sequence[Message], edits: Sequence[Edit]) -> tuple[Mes
                 added.append(edit.message)
             case CacheBreakpoint():
                 _check_index(edit.index, len(messages), edit, least=-1)
+            case ReplaceTools():
+                pass  # no message changes
             case _:
                 raise ValueError(f"unknown edit {type(edit).__name__}")
     result = tuple(message for message in out if message is not None) + tuple(added)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from thrift_core.levers import AdvisingLever, Lever, LeverName, Mode, SummarizingLever
-from thrift_core.messages import AppendBlock, Edit, Message, ReplaceText, Request, apply_edits
+from thrift_core.messages import AppendBlock, Edit, Message, ReplaceText, ReplaceTools, Request, apply_edits, tool_name
 from thrift_core.prices import Pricing
 
 if TYPE_CHECKING:
@@ -96,7 +97,17 @@ def decided(lever: Lever, request: Request, pricing: Pricing | None) -> Decided:
     messages = apply_edits(request.messages, edits)
     if request.messages and not messages:
         raise ValueError("the edits leave no message")
-    return Decided(edits, replace(request, messages=messages), advice, summary)
+    return Decided(edits, replace(request, messages=messages, tools=_tools(request, edits)), advice, summary)
+
+
+def _tools(request: Request, edits: Sequence[Edit]) -> tuple[Mapping[str, Any], ...]:
+    tools = request.tools
+    for edit in edits:
+        if isinstance(edit, ReplaceTools):
+            if list(map(tool_name, edit.tools)) != list(map(tool_name, tools)):
+                raise ValueError("the edits offer other tools than were given")
+            tools = edit.tools
+    return tools
 
 
 def _check_edit(edit: object) -> None:

@@ -35,7 +35,6 @@ from thrift_core.prices import Pricing, Unpriced
 if TYPE_CHECKING:
     from thrift_core.caching.semantic.cache import SemanticCache
     from thrift_core.recall.store import RecallStore
-    from thrift_core.trajectory.summarizer import SummarizerMode
     from thrift_core.trajectory.summary_task import LlmSummary, SummaryTask
 
 T = TypeVar("T")
@@ -59,6 +58,7 @@ class Thrift:
     Args:
         cache: answers a request that was answered before: `"on"`, `"shadow"`, `"off"` or a `SemanticCache` of your own
             settings.
+        schemas: sends tool definitions in fewer tokens.
         compressor: shortens new content before it is first sent.
         summarizer: keeps an agent's history lean.
         planner: places prompt-cache breakpoints.
@@ -71,7 +71,7 @@ class Thrift:
 
     Example:
         >>> Thrift.safe().modes
-        {'cache': 'off', 'compressor': 'off', 'summarizer': 'on', 'planner': 'on'}
+        {'cache': 'off', 'schemas': 'on', 'compressor': 'on', 'summarizer': 'on', 'planner': 'on'}
         >>> print(Thrift(planner="shadow").explain(Request(messages=())))
         planner (shadow): nothing to do
     """
@@ -80,6 +80,7 @@ class Thrift:
         self,
         *,
         cache: SemanticCache | Mode = "off",
+        schemas: Setting = "off",
         compressor: Setting = "off",
         summarizer: Setting = "off",
         planner: Setting = "off",
@@ -90,9 +91,15 @@ class Thrift:
         if not timeout_seconds > 0:
             raise ConfigurationError(f"timeout_seconds must be more than 0; got {timeout_seconds!r}")
         self.ledger = ledger if ledger is not None else Ledger()
-        given: dict[LeverName, Setting] = {"compressor": compressor, "summarizer": summarizer, "planner": planner}
+        given: dict[LeverName, Setting] = {
+            "schemas": schemas,
+            "compressor": compressor,
+            "summarizer": summarizer,
+            "planner": planner,
+        }
+        made = Defaults(recall, has_summarizer=summarizer != "off")
         self._levers: dict[LeverName, tuple[Lever, Mode]] = {
-            name: lever for name in LEVER_ORDER if (lever := _resolve(name, given[name], recall)) is not None
+            name: lever for name in LEVER_ORDER if (lever := _resolve(name, given[name], made)) is not None
         }
         self._cache = _cache(cache, self.ledger)
         self._guard = Guard(self.ledger, timeout_seconds=timeout_seconds)
@@ -101,17 +108,29 @@ class Thrift:
     @classmethod
     def safe(cls, *, ledger: Ledger | None = None) -> Thrift:
         """Return lossless levers only; the default everywhere."""
-        return cls(summarizer="on", planner="on", ledger=ledger)
+        return cls(schemas="on", compressor="on", summarizer="on", planner="on", ledger=ledger)
 
     @classmethod
-    def balanced(cls, *, ledger: Ledger | None = None) -> Thrift:
+    def balanced(cls, *, ledger: Ledger | None = None, recall: RecallStore | None = None) -> Thrift:
         """Return lossless levers, and lossy ones where what is cut can be recalled: worth it in long threads."""
-        return cls(summarizer=_summarizer(None, "rewrite"), planner="on", ledger=ledger)
+        return cls._cutting(ledger, recall, cache="off")
 
     @classmethod
-    def frugal(cls, *, ledger: Ledger | None = None) -> Thrift:
-        """Return every lever, at the settings that save most; so far those of `balanced`."""
-        return cls.balanced(ledger=ledger)
+    def frugal(cls, *, ledger: Ledger | None = None, recall: RecallStore | None = None) -> Thrift:
+        """Return every lever: as `balanced`, with a cache in this process's memory, which serves each user apart."""
+        return cls._cutting(ledger, recall, cache="on")
+
+    @classmethod
+    def _cutting(cls, ledger: Ledger | None, recall: RecallStore | None, *, cache: Mode) -> Thrift:
+        made = Defaults(recall, has_summarizer=True, may_cut=True)
+        return cls(
+            cache=cache,
+            schemas="on",
+            compressor=made.compressor(),
+            summarizer=made.summarizer(),
+            planner="on",
+            ledger=ledger,
+        )
 
     @property
     def tools(self) -> list[Mapping[str, Any]]:
@@ -120,6 +139,12 @@ class Thrift:
         for lever in self._tool_levers():
             offered += [tool for tool in lever.tools if tool not in offered]
         return offered
+
+    @property
+    def needing_tools(self) -> tuple[LeverName, ...]:
+        """The levers to leave out where the `tools` cannot be offered: what they cut could not be had back."""
+        levers = ((name, lever) for name, (lever, mode) in self._levers.items() if mode == "on")
+        return tuple(name for name, lever in levers if isinstance(lever, ToolLever) and lever.tools)
 
     def recall(self, arguments: Mapping[str, Any]) -> str:
         """Answer a call of the `recall` tool; in words for the model where that fails."""
@@ -281,20 +306,45 @@ class Thrift:
         self._guard.run("ledger", lambda: self.ledger.book(saving))
 
 
-def _summarizer(recall: RecallStore | None, mode: SummarizerMode = "append_only") -> Lever:
-    from thrift_core.trajectory.summarizer import TrajectorySummarizer  # noqa: PLC0415 - only who uses a lever loads it
+class Defaults:
+    """Makes the levers that are given by a word, to go with each other.
 
-    return TrajectorySummarizer(mode=mode, store=recall)
+    Args:
+        recall: where they keep what they cut; one store in memory by default.
+        has_summarizer: a summarizer is among them.
+        may_cut: they may also cut what can be recalled.
+    """
 
+    def __init__(self, recall: RecallStore | None, *, has_summarizer: bool, may_cut: bool = False) -> None:
+        from thrift_core.recall.store import MemoryRecallStore  # noqa: PLC0415 - only who uses a lever loads it
 
-def _planner(_recall: RecallStore | None) -> Lever:
-    from thrift_core.caching.planner import PromptCachePlanner  # noqa: PLC0415 - as above
+        self._recall = MemoryRecallStore() if recall is None else recall
+        self._has_summarizer = has_summarizer
+        self._may_cut = may_cut
 
-    return PromptCachePlanner()
+    def schemas(self) -> Lever:
+        """Return the lever for tool definitions."""
+        from thrift_core.compression.schema_lever import SchemaLever  # noqa: PLC0415 - as above
 
+        return SchemaLever()
 
-# Levers with a default: one line each, added with the lever.
-_DEFAULTS: dict[LeverName, Callable[[RecallStore | None], Lever]] = {"summarizer": _summarizer, "planner": _planner}
+    def compressor(self) -> Lever:
+        """Return the compressor."""
+        from thrift_core.compression.lever import CompressorLever  # noqa: PLC0415 - as above
+
+        return CompressorLever(lossy=self._may_cut, leave_json=self._has_summarizer, store=self._recall)
+
+    def summarizer(self) -> Lever:
+        """Return the summarizer."""
+        from thrift_core.trajectory.summarizer import TrajectorySummarizer  # noqa: PLC0415 - as above
+
+        return TrajectorySummarizer(mode="rewrite" if self._may_cut else "append_only", store=self._recall)
+
+    def planner(self) -> Lever:
+        """Return the planner."""
+        from thrift_core.caching.planner import PromptCachePlanner  # noqa: PLC0415 - as above
+
+        return PromptCachePlanner()
 
 
 def _cache(setting: object, ledger: Ledger) -> SemanticCache | None:
@@ -313,15 +363,17 @@ def _cache(setting: object, ledger: Ledger) -> SemanticCache | None:
     )
 
 
-def _resolve(name: LeverName, setting: object, recall: RecallStore | None) -> tuple[Lever, Mode] | None:
+def _resolve(name: LeverName, setting: object, made: Defaults) -> tuple[Lever, Mode] | None:
     if setting == "off":
         return None
     if setting in ("on", "shadow"):
-        if name not in _DEFAULTS:
-            raise ConfigurationError(
-                f"{name}={setting!r}: there is no default {name} yet; give a lever object or 'off'"
-            )
-        return _DEFAULTS[name](recall), setting
+        lever_of: dict[LeverName, Callable[[], Lever]] = {
+            "schemas": made.schemas,
+            "compressor": made.compressor,
+            "summarizer": made.summarizer,
+            "planner": made.planner,
+        }
+        return lever_of[name](), setting
     mode: Mode = "shadow" if isinstance(setting, Shadow) else "on"
     lever: object = setting.lever if isinstance(setting, Shadow) else setting
     if not callable(getattr(lever, "decide", None)):

@@ -13,6 +13,7 @@ from thrift_core.caching.semantic import SemanticCache
 from thrift_core.errors import ConfigurationError
 from thrift_core.levers import Shadow
 from thrift_core.messages import AppendBlock, DropSpan, Message, ReplaceText, Request, ToolCall
+from thrift_core.recall.store import MemoryRecallStore
 from thrift_core.thrift import Thrift
 from thrift_core.trajectory.summarizer import TrajectorySummarizer
 
@@ -47,16 +48,23 @@ def test_with_no_lever_on_the_very_request_comes_back():
 
 
 def test_the_safe_preset_cuts_nothing_and_the_others_offer_to_recall_what_they_cut():
-    assert Thrift.safe().modes == {"cache": "off", "compressor": "off", "summarizer": "on", "planner": "on"}
+    lossless = dict.fromkeys(("schemas", "compressor", "summarizer", "planner"), "on")
+    assert Thrift.safe().modes == {"cache": "off", **lossless}
     assert Thrift.safe().tools == []
     for thrift in (Thrift.balanced(), Thrift.frugal()):
         assert [tool["function"]["name"] for tool in thrift.tools] == ["recall"]
 
 
-def test_levers_have_defaults_by_name():
-    assert Thrift(summarizer="on", planner="shadow").modes["planner"] == "shadow"
-    with pytest.raises(ConfigurationError, match="there is no default compressor yet"):
-        Thrift(compressor="on")
+@pytest.mark.parametrize("lever", ["schemas", "compressor", "summarizer", "planner"])
+def test_levers_have_defaults_by_name(lever):
+    assert Thrift(**{lever: "shadow"}).modes[lever] == "shadow"
+
+
+def test_levers_made_here_keep_what_they_cut_in_one_place():
+    store = MemoryRecallStore()
+    thrift = Thrift.balanced(recall=store)
+    assert thrift.store is store
+    assert thrift.recall({"id": store.put("cut")}) == "cut"
 
 
 def test_a_lever_that_is_on_changes_the_request_and_books_its_saving(ledger):
@@ -216,7 +224,8 @@ def test_a_timeout_must_be_positive(timeout):
 
 def test_modes_say_what_is_on():
     thrift = Thrift(compressor=lever(), planner=Shadow(lever()))
-    assert thrift.modes == {"cache": "off", "compressor": "on", "summarizer": "off", "planner": "shadow"}
+    off = dict.fromkeys(("cache", "schemas", "summarizer"), "off")
+    assert thrift.modes == {**off, "compressor": "on", "planner": "shadow"}
 
 
 @given(st.lists(st.sampled_from(sorted(NONSENSE)), max_size=3))

@@ -115,3 +115,8 @@ def test_adapters_fail_open_in_the_same_guard(caplog: pytest.LogCaptureFixture) 
     assert Thrift(ledger=ledger).guard.run("view", lambda: 1 // 0) is None
     assert ledger.faults() == {("view", "ZeroDivisionError"): 1}
     assert "view was passed over" in caplog.text
+
+
+def test_levers_that_cut_are_named_so_that_an_adapter_without_tools_leaves_them_out() -> None:
+    assert Thrift.balanced().needing_tools == ("compressor", "summarizer")
+    assert Thrift.safe().needing_tools == ()

@@ -202,7 +202,7 @@ def test_other_levers_work_on_what_the_cache_does_not_answer(provider: LocalProv
     graph = agent(provider, thrift)
     ask(graph)
     assert told(ask(graph)) is not None
-    assert thrift.modes == {"cache": "on", "compressor": "off", "summarizer": "on", "planner": "on"}
+    assert thrift.modes == {"cache": "on", "schemas": "off", "compressor": "off", "summarizer": "on", "planner": "on"}
 
 
 def test_an_agent_inside_a_chain_reads_the_chains_metadata(provider: LocalProvider) -> None:

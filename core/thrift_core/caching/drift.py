@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from thrift_core.caching.prefix import canonical_json, tool_name
-from thrift_core.messages import Request
+from thrift_core.caching.prefix import canonical_json
+from thrift_core.messages import Request, tool_name
 
 logger = logging.getLogger("thrift")
 

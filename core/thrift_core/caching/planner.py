@@ -24,10 +24,10 @@ from thrift_core.caching.cache_mirror import CacheMirror, Mark
 from thrift_core.caching.drift import Drift, DriftDetector
 from thrift_core.caching.experience import Conversation, Experience, Seen, goes_on
 from thrift_core.caching.placement import CachePrices, Choice, Situation, choose
-from thrift_core.caching.prefix import Prefix, PrefixRenderer, TextCounter, canonical_tools, tool_name
+from thrift_core.caching.prefix import Prefix, PrefixRenderer, TextCounter, canonical_tools
 from thrift_core.caching.provider_rules import CacheRules, LifetimeName, named_rules, rules_for
 from thrift_core.errors import ConfigurationError
-from thrift_core.messages import CacheBreakpoint, Request
+from thrift_core.messages import CacheBreakpoint, Request, tool_name
 from thrift_core.rates import Pricing
 
 # So small that it is no money, yet more than nothing: a step that saves nothing is passed over, and a first write saves

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, cast
 
 from thrift_core.caching.provider_rules import CacheRules, Level
-from thrift_core.messages import Message, Opaque, Request
+from thrift_core.messages import Message, Opaque, Request, tool_name
 
 # Three tokens frame a message (OpenAI cookbook, "How to count tokens with tiktoken"); an image of usual size is billed
 # at about 1,000 to 1,600 tokens by every provider; other opaque blocks are counted by their text.
@@ -115,16 +115,6 @@ def canonical_tools(tools: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, An
     return tuple(
         sorted((_sorted_keys(tool) for tool in tools), key=lambda tool: (tool_name(tool), canonical_json(tool)))
     )
-
-
-def tool_name(tool: Mapping[str, Any]) -> str:
-    """Return the name of a tool definition in OpenAI's, Anthropic's, Gemini's or Bedrock's shape, or ''."""
-    for inner in (tool, tool.get("function"), tool.get("toolSpec")):
-        if isinstance(inner, Mapping):
-            name = cast("Mapping[str, object]", inner).get("name")
-            if isinstance(name, str):
-                return name
-    return ""
 
 
 class PrefixRenderer:

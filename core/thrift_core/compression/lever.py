@@ -15,7 +15,7 @@ from thrift_core.errors import ConfigurationError
 from thrift_core.messages import Edit, Message, ReplaceText, Request
 from thrift_core.prices import Pricing
 from thrift_core.recall.store import MemoryRecallStore, RecallStore
-from thrift_core.recall.tool import recall, recall_schema
+from thrift_core.recall.tool import RECALL, recall, recall_schema
 from thrift_core.token_counters import TokenCounter
 
 _MILLION = Decimal(1_000_000)
@@ -107,8 +107,11 @@ class CompressorLever:
         question = ""
         first_new = _first_new(request.messages)
         read, write = _dollars_per_token(pricing)
+        recalled = _recalled(request.messages)
         for index, message in enumerate(request.messages):
             tokens, done = self._shortened(message, question)
+            if index in recalled:
+                tokens, done = tokens if done is None else done.tokens_before, None
             if done is not None and (not has_cache or sent + done.tokens >= _MARGIN * self._minimum_cached):
                 saved = done.saved_tokens
                 price = write if index >= first_new else read
@@ -152,6 +155,16 @@ class CompressorLever:
             tokens = self._compressor.counter.count(json.dumps(list(tools), default=repr)) if tools else 0
             self._tools = (tools, tokens)
         return tokens
+
+
+def _recalled(messages: Sequence[Message]) -> frozenset[int]:
+    """Return the results of the `recall` tool: what the model asked for in full is sent in full."""
+    asked = {call.id for message in messages for call in message.tool_calls if call.name == RECALL}
+    return frozenset(
+        index
+        for index, message in enumerate(messages)
+        if message.role == "tool" and (message.name == RECALL or (asked and message.tool_call_id in asked))
+    )
 
 
 def _first_new(messages: Sequence[Message]) -> int:

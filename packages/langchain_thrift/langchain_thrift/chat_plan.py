@@ -9,16 +9,15 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from thrift_core.caching.prefix import tool_name
 from thrift_core.caching.provider_rules import rules_for
 from thrift_core.levers import LEVER_ORDER, LeverName
-from thrift_core.messages import CacheBreakpoint, Request
+from thrift_core.messages import CacheBreakpoint, Request, tool_name
 from thrift_core.plan import Plan
 from thrift_core.thrift import Thrift
 
 from langchain_thrift.breakpoints import Marker, is_marked, is_official_openai, is_refusal, marker_for
 from langchain_thrift.edits import planned
-from langchain_thrift.tool_schemas import Tool, tools_in_order
+from langchain_thrift.tool_schemas import Tool, tools_as_planned
 from langchain_thrift.views import Views
 
 logger = logging.getLogger("thrift")
@@ -125,7 +124,7 @@ class ChatPlanning:
     def _skipped(self, view: Request, *, has_marker: bool, is_theirs: bool) -> Generator[LeverName]:
         offered = {tool_name(tool) for tool in view.tools}
         if not all(tool_name(tool) in offered for tool in self._thrift.tools):
-            yield "summarizer"  # what it would cut could not be had back
+            yield from self._thrift.needing_tools
         rules = rules_for(view.provider, view.model)
         takes_markers = rules is not None and rules.style != "automatic"
         if is_theirs or (takes_markers and not has_marker):
@@ -148,7 +147,7 @@ class ChatPlanning:
         given = _tools(kwargs)
         marks = [edit for step in plan.applied for edit in step.edits if isinstance(edit, CacheBreakpoint)]
         if given and not seen.is_theirs:
-            ordered = tools_in_order(given, seen.view.tools, plan.request.tools)
+            ordered = tools_as_planned(given, seen.view.tools, plan.request.tools)
             at_tools = next((edit for edit in marks if edit.index < 0), None)
             marked = marker.tools(ordered, at_tools.ttl) if at_tools is not None and marker is not None else None
             kwargs["tools"] = marked or ordered

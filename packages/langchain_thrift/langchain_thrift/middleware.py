@@ -31,7 +31,7 @@ from langchain_thrift.costs import CostCallbackHandler
 from langchain_thrift.counting import counting
 from langchain_thrift.edits import planned
 from langchain_thrift.ingest import Originals
-from langchain_thrift.tool_schemas import Tool, ToolSchemas, tools_in_order
+from langchain_thrift.tool_schemas import Tool, ToolSchemas, tools_as_planned
 from langchain_thrift.views import Views
 
 try:
@@ -376,7 +376,7 @@ def _tools(seen: _Seen, plan: Plan, marker: Marker | None) -> list[Tool]:
     if seen.is_marked:
         # Whoever marks the tools has marked the last of them, so they stay in their order.
         return seen.request.tools
-    tools = tools_in_order(seen.request.tools, seen.view.tools, plan.request.tools)
+    tools = tools_as_planned(seen.request.tools, seen.view.tools, plan.request.tools)
     edits = [edit for step in plan.applied for edit in step.edits]
     mark = next((edit for edit in edits if isinstance(edit, CacheBreakpoint) and edit.index < 0), None)
     if mark is None or marker is None or not tools:

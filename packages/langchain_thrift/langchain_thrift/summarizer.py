@@ -10,8 +10,7 @@ from langchain_core.messages import BaseMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import ConfigDict, PrivateAttr, SkipValidation
 from thrift_core.accounting.ledger import Ledger
-from thrift_core.caching.prefix import tool_name
-from thrift_core.messages import Request
+from thrift_core.messages import Request, tool_name
 from thrift_core.recall.store import RecallStore
 from thrift_core.thrift import Thrift
 from thrift_core.trajectory import summarizer as core

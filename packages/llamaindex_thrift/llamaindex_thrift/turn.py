@@ -15,10 +15,9 @@ from llama_index_instrumentation.dispatcher import active_instrument_tags
 from thrift_core.accounting.attribution import attribute, from_metadata
 from thrift_core.accounting.prediction import predicting
 from thrift_core.accounting.reading import read_usage
-from thrift_core.caching.prefix import tool_name
 from thrift_core.caching.provider_rules import rules_for
 from thrift_core.levers import LeverName
-from thrift_core.messages import CacheBreakpoint, Request
+from thrift_core.messages import CacheBreakpoint, Request, tool_name
 from thrift_core.plan import Plan
 from thrift_core.recall.scope import nothing_to_recall, recall_within
 from thrift_core.thrift import Thrift
@@ -77,7 +76,7 @@ class Turn:
         self._tool_names = {str(tool["function"]["name"]) for tool in thrift.tools} if kwargs.get(OFFERED) else set()
         self._skip: set[LeverName] = set(skip)
         if thrift.tools and not self._tool_names:
-            self._skip.add("summarizer")  # what it would cut could not be had back
+            self._skip.update(thrift.needing_tools)
         self._is_idle = is_idle(thrift) or keeps_history(llm)
         self._messages = self._given
         self._seen: Request | None = None
