@@ -131,6 +131,8 @@ class ChatPlanning:
             yield "planner"
 
     def _applied(self, seen: _Seen, plan: Plan) -> Sending:
+        if plan.summary is not None:
+            self._thrift.withdraw(plan)  # nobody here would run the model that writes it
         as_it_came = Sending(seen.messages, dict(seen.kwargs), plan)
         return self._thrift.guard.run("apply", lambda: self._edited(seen, plan)) or as_it_came
 
