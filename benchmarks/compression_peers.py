@@ -4,6 +4,7 @@
 # ruff: noqa: PLC0415
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 from collections.abc import Callable
@@ -32,8 +33,7 @@ def minify(text: str, question: str | None, share: float | None, is_lossless: bo
 
 def headroom(text: str, question: str | None, share: float | None, is_lossless: bool) -> str:
     """headroom's `compress`, with the text as a tool's result, as an agent would send it."""
-    from headroom import compress
-
+    compress = importlib.import_module("headroom").compress
     call = {"id": "call_1", "type": "function", "function": {"name": "read", "arguments": "{}"}}
     messages: list[dict[str, Any]] = [
         {"role": "user", "content": question or "Read this."},
