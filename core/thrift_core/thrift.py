@@ -116,12 +116,18 @@ class Thrift:
         return cls._cutting(ledger, recall, cache="off")
 
     @classmethod
-    def frugal(cls, *, ledger: Ledger | None = None, recall: RecallStore | None = None) -> Thrift:
-        """Return every lever: as `balanced`, with a cache in this process's memory, which serves each user apart."""
-        return cls._cutting(ledger, recall, cache="on")
+    def frugal(
+        cls,
+        *,
+        cache: SemanticCache | Mode = "on",
+        ledger: Ledger | None = None,
+        recall: RecallStore | None = None,
+    ) -> Thrift:
+        """Return every lever: as `balanced`, with a cache, by default in memory, that serves each user apart."""
+        return cls._cutting(ledger, recall, cache=cache)
 
     @classmethod
-    def _cutting(cls, ledger: Ledger | None, recall: RecallStore | None, *, cache: Mode) -> Thrift:
+    def _cutting(cls, ledger: Ledger | None, recall: RecallStore | None, *, cache: SemanticCache | Mode) -> Thrift:
         made = Defaults(recall, has_summarizer=True, may_cut=True)
         return cls(
             cache=cache,

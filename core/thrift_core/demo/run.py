@@ -8,13 +8,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from thrift_core.accounting.ledger import Ledger
-from thrift_core.caching.planner import PromptCachePlanner
 from thrift_core.caching.semantic.cache import SemanticCache
 from thrift_core.demo.rates import CHEAP_MODEL, RATES
 from thrift_core.demo.workload import Figures, Setup, Workload
 from thrift_core.testing import Brain, LocalProvider
 from thrift_core.thrift import Thrift
-from thrift_core.trajectory.summarizer import SummarizerMode, TrajectorySummarizer
 
 _LOCAL_KEY = "local"
 # Of about 3,000 that the documentation workload retrieves for a question.
@@ -38,28 +36,33 @@ class Row:
     passage_tokens: int | None = None
 
 
-def _with_history(mode: SummarizerMode, ledger: Ledger) -> Thrift:
-    return Thrift(planner=PromptCachePlanner(), summarizer=TrajectorySummarizer(mode=mode), ledger=ledger)
+def _lean_history(ledger: Ledger) -> Thrift:
+    return Thrift(summarizer="on", planner="on", ledger=ledger)
+
+
+def _lossless(ledger: Ledger) -> Thrift:
+    return Thrift.safe(ledger=ledger)
 
 
 def _cached(ledger: Ledger) -> Thrift:
-    return Thrift(
-        planner=PromptCachePlanner(),
-        summarizer=TrajectorySummarizer(mode="rewrite"),
-        cache=SemanticCache(ledger=ledger, seed=0),
-        ledger=ledger,
-    )
+    cache = SemanticCache(ledger=ledger, seed=0)
+    return Thrift(cache=cache, schemas="on", compressor="on", summarizer="on", planner="on", ledger=ledger)
+
+
+def _cutting(ledger: Ledger) -> Thrift:
+    return Thrift.frugal(cache=SemanticCache(ledger=ledger, seed=0), ledger=ledger)
 
 
 # A lever that lands adds a row here; rows build on each other, so that the table reads from the bill as it is to the
 # bill with everything on.
 ROWS: tuple[Row, ...] = (
     Row("as is", lambda ledger: None),
-    Row("lean history, append-only", lambda ledger: _with_history("append_only", ledger)),
-    Row("lean history, rewrite", lambda ledger: _with_history("rewrite", ledger)),
+    Row("lean history, append-only", _lean_history),
+    Row("and compact tools and texts", _lossless),
     Row("and a semantic cache", _cached),
     Row("and trimmed passages", _cached, passage_tokens=PASSAGE_TOKENS),
     Row("and a cascade", _cached, cheap_model=CHEAP_MODEL, passage_tokens=PASSAGE_TOKENS),
+    Row("and cuts that can be recalled", _cutting, cheap_model=CHEAP_MODEL, passage_tokens=PASSAGE_TOKENS),
 )
 
 
