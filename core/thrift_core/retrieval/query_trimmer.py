@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Literal
 
-from thrift_core.accounting.attribution import current_attribution
-from thrift_core.accounting.call import Saving
+from thrift_core.accounting.booking import Booking, BookingMode
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.errors import ConfigurationError
-from thrift_core.prices import PriceBook, Pricing, Unpriced
+from thrift_core.prices import Pricing
 from thrift_core.rates import MILLION
+from thrift_core.recall.store import RecallStore
 from thrift_core.relevance.passage import Passage, Trimmed
+from thrift_core.retrieval.settings import Order
 from thrift_core.retrieval.trimmer import TopKTrimmer
 
-logger = logging.getLogger("thrift")
 LEVER = "trimmer"
 
 
@@ -50,56 +48,41 @@ class QueryTrimmer:
         provider: str | None = None,
         is_in_cached_prefix: bool = False,
         cached_tokens_after: int = 0,
-        mode: Literal["on", "shadow"] = "on",
+        mode: BookingMode = "on",
     ) -> None:
         if cached_tokens_after < 0:
             raise ConfigurationError(f"cached_tokens_after must be 0 or more; got {cached_tokens_after!r}")
-        if mode not in ("on", "shadow"):
-            raise ConfigurationError(f"mode must be 'on' or 'shadow'; got {mode!r}")
         self.trimmer = trimmer
-        self._ledger = ledger
-        self._model, self._provider = model, provider
+        self._booking = Booking(LEVER, ledger, model=model, provider=provider, mode=mode)
         self._is_in_cached_prefix = is_in_cached_prefix
         self._cached_tokens_after = cached_tokens_after
-        self._mode = mode
-        self._prices: PriceBook | None = ledger.prices if ledger is not None else None
-        self._warned: set[str] = set()
 
     def trim(self, passages: Sequence[Passage], question: str) -> Trimmed | None:
         """Return what is left of the passages, or None to leave them as they are. Never raises."""
         try:
             trimmed = self.trimmer.trim(passages, question)
-            return trimmed if self._book(passages, trimmed) and self._mode == "on" else None
+            return trimmed if self._book(passages, trimmed) and self._booking.is_on else None
         except Exception as error:  # whatever goes wrong here, the app gets its passages
             self.note(error)
             return None
 
     def _book(self, passages: Sequence[Passage], trimmed: Trimmed) -> bool:
         """Book what is saved; return whether anything is to be gained."""
-        if self._ledger is None and not self._is_in_cached_prefix:
+        if self._booking.ledger is None and not self._is_in_cached_prefix:
             return True
         before = tokens_of(passages, self.trimmer)
-        pricing = self._pricing()
+        pricing = self._booking.pricing()
         gained = self._gain(before, trimmed.tokens, pricing)
         if self._is_in_cached_prefix and (gained is None or gained <= 0):
             why = "no price is known" if gained is None else f"it would cost ${-gained:.6f} a call"
-            self._warn(
+            self._booking.warn(
                 "cached prefix",
                 "the passages stand in a cached prefix, and cutting them by the question makes it new each time"
                 f" ({why}); they are left as they are. Put them behind what is reused, or say"
                 " is_in_cached_prefix=False",
             )
             return False
-        if self._ledger is not None and before != trimmed.tokens:
-            self._ledger.book(
-                Saving(
-                    lever=LEVER,
-                    tokens=before - trimmed.tokens,
-                    cost_usd=gained,
-                    is_shadow=self._mode == "shadow",
-                    attribution=current_attribution(),
-                )
-            )
+        self._booking.book(before - trimmed.tokens, gained)
         return True
 
     def _gain(self, before: int, after: int, pricing: Pricing | None) -> Decimal | None:
@@ -111,27 +94,30 @@ class QueryTrimmer:
         behind = self._cached_tokens_after
         return ((before + behind) * pricing.cache_read - (after + behind) * pricing.input) / MILLION
 
-    def _pricing(self) -> Pricing | None:
-        if self._model is None:
-            return None
-        if self._prices is None:
-            self._prices = PriceBook()
-        pricing = self._prices.pricing(self._model, self._provider)
-        return None if isinstance(pricing, Unpriced) else pricing
-
     def note(self, error: Exception) -> None:
         """Count a fault and warn of its kind once."""
-        if self._ledger is not None:
-            try:
-                self._ledger.count_fault(LEVER, type(error).__name__)
-            except Exception:
-                logger.debug("a fault could not be counted", exc_info=True)
-        self._warn(type(error).__name__, f"it was passed over, the passages are sent as they were: {error}")
+        self._booking.note(error)
 
-    def _warn(self, reason: str, words: str) -> None:
-        if reason not in self._warned:
-            self._warned.add(reason)
-            logger.warning("thrift's trimmer: %s", words)
+
+def trimmer_of(
+    trimmer: TopKTrimmer | None,
+    *,
+    max_tokens: int | None,
+    top_k: int | None,
+    quality_floor: float | None,
+    order: Order,
+    recall_store: RecallStore | None,
+) -> TopKTrimmer:
+    """Return the trimmer that an app gave, or one of the settings that it gave in its place.
+
+    Raises:
+        ConfigurationError: it gave a trimmer and a store, or a setting cannot work.
+    """
+    if trimmer is None:
+        return TopKTrimmer(max_tokens, top_k, quality_floor=quality_floor, order=order, recall_store=recall_store)
+    if recall_store is not None:
+        raise ConfigurationError("give either a trimmer or a recall_store: a trimmer has a store of its own")
+    return trimmer
 
 
 def tokens_of(passages: Sequence[Passage], trimmer: TopKTrimmer) -> int:

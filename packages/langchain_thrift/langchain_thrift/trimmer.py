@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.prompts import BasePromptTemplate, format_document
 from langchain_core.runnables import Runnable, RunnableLambda
-from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr
+from thrift_core.accounting.booking import BookingMode
 from thrift_core.accounting.ledger import Ledger
-from thrift_core.errors import ConfigurationError
 from thrift_core.recall.store import RecallStore
 from thrift_core.relevance.passage import Cut, Passage, Trimmed
-from thrift_core.retrieval.query_trimmer import QueryTrimmer
+from thrift_core.retrieval.query_trimmer import QueryTrimmer, trimmer_of
 from thrift_core.retrieval.settings import Order
 from thrift_core.retrieval.trimmer import TopKTrimmer
 
@@ -29,9 +29,8 @@ class DocumentTrimmer(BaseDocumentCompressor):
 
     For `ContextualCompressionRetriever`, or between a retriever and a prompt as `trimmer.as_runnable()`. Documents come
     out as copies with their ids and metadata, in the order asked for; `metadata["thrift"]` says which spans were kept,
-    how relevant they are, and which near-duplicates were merged; the
-    first document's also names those that were dropped. If anything fails, the documents come out as they came
-    in, with one warning.
+    how relevant they are, and which near-duplicates were merged; the first document's also names those that were
+    dropped. If anything fails, the documents come out as they came in, with one warning.
 
     Args:
         max_tokens: the budget for all documents together; None: no limit.
@@ -82,24 +81,20 @@ class DocumentTrimmer(BaseDocumentCompressor):
     provider: str | None = None
     is_in_cached_prefix: bool = False
     cached_tokens_after: int = 0
-    mode: Literal["on", "shadow"] = "on"
+    mode: BookingMode = "on"
     _queries: QueryTrimmer = PrivateAttr()
 
-    @model_validator(mode="after")
-    def _prepare(self) -> DocumentTrimmer:
-        trimmer = self.trimmer
-        if trimmer is not None and self.recall_store is not None:
-            raise ConfigurationError("give either a trimmer or a recall_store: a trimmer has a store of its own")
-        if trimmer is None:
-            trimmer = TopKTrimmer(
-                self.max_tokens,
-                self.top_k,
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._queries = QueryTrimmer(
+            trimmer_of(
+                self.trimmer,
+                max_tokens=self.max_tokens,
+                top_k=self.top_k,
                 quality_floor=self.quality_floor,
                 order=self.order,
                 recall_store=self.recall_store,
-            )
-        self._queries = QueryTrimmer(
-            trimmer,
+            ),
             self.ledger,
             model=self.model,
             provider=self.provider,
@@ -107,7 +102,6 @@ class DocumentTrimmer(BaseDocumentCompressor):
             cached_tokens_after=self.cached_tokens_after,
             mode=self.mode,
         )
-        return self
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None

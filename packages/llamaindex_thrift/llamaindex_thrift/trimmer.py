@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal
+from typing import Any
 
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import (
-    BaseNode,
-    ImageNode,
-    IndexNode,
-    MediaResource,
     MetadataMode,
-    Node,
     NodeWithScore,
     QueryBundle,
-    TextNode,
 )
 from llama_index_instrumentation import get_dispatcher
+from thrift_core.accounting.booking import BookingMode
 from thrift_core.accounting.ledger import Ledger
-from thrift_core.errors import ConfigurationError
 from thrift_core.recall.store import RecallStore
 from thrift_core.relevance.passage import Cut, Passage, Trimmed
 from thrift_core.retrieval import trimmer as core
-from thrift_core.retrieval.query_trimmer import QueryTrimmer
+from thrift_core.retrieval.query_trimmer import QueryTrimmer, trimmer_of
 from thrift_core.retrieval.settings import Order
 
-PROVENANCE = "thrift"
+from llamaindex_thrift.nodes import changed, text_of, with_text
+
 # Stands for a node's text while its template is rendered; no text holds it.
 _TEXT = "\ufdd0thrift\ufdd1"
 _dispatcher = get_dispatcher(__name__)
@@ -112,25 +107,20 @@ class TopKTrimmer(BaseNodePostprocessor):
     provider: str | None = None
     is_in_cached_prefix: bool = False
     cached_tokens_after: int = 0
-    mode: Literal["on", "shadow"] = "on"
+    mode: BookingMode = "on"
     _queries: QueryTrimmer = PrivateAttr()
 
-    def model_post_init(self, context: Any, /) -> None:
-        """Make the trimmer, so that a wrong setting is told at once."""
-        super().model_post_init(context)
-        trimmer = self.trimmer
-        if trimmer is not None and self.recall_store is not None:
-            raise ConfigurationError("give either a trimmer or a recall_store: a trimmer has a store of its own")
-        if trimmer is None:
-            trimmer = core.TopKTrimmer(
-                self.max_tokens,
-                self.top_k,
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._queries = QueryTrimmer(
+            trimmer_of(
+                self.trimmer,
+                max_tokens=self.max_tokens,
+                top_k=self.top_k,
                 quality_floor=self.quality_floor,
                 order=self.order,
                 recall_store=self.recall_store,
-            )
-        self._queries = QueryTrimmer(
-            trimmer,
+            ),
             self.ledger,
             model=self.model,
             provider=self.provider,
@@ -184,12 +174,12 @@ class TopKTrimmer(BaseNodePostprocessor):
 
     def _passage(self, scored: NodeWithScore, place: int) -> Passage:
         node = scored.node
-        text = _text(node)
+        text = text_of(node)
         rank = place + 1 if self.is_ranked else None
         if text is None:
             shown = node.get_content(metadata_mode=self.metadata_mode)
             return Passage(id=node.node_id, text="", before=shown, score=scored.score, rank=rank, is_opaque=True)
-        rendered = _with_text(node, _TEXT).get_content(metadata_mode=self.metadata_mode)
+        rendered = with_text(node, _TEXT).get_content(metadata_mode=self.metadata_mode)
         before, _, after = rendered.partition(_TEXT)
         title = next((node.metadata[key] for key in self.title_keys if node.metadata.get(key)), "")
         return Passage(
@@ -204,35 +194,8 @@ class TopKTrimmer(BaseNodePostprocessor):
         )
 
 
-def _text(node: BaseNode) -> str | None:
-    """Return the text of a node that is text and nothing else, None of any other."""
-    if isinstance(node, ImageNode | IndexNode):
-        return None
-    if isinstance(node, TextNode):
-        return node.text
-    if isinstance(node, Node) and not (node.image_resource or node.audio_resource or node.video_resource):
-        return node.text_resource.text if node.text_resource is not None else None
-    return None
-
-
-def _with_text(node: BaseNode, text: str) -> BaseNode:
-    """Return a copy of a node with another text; the node's own containers are not shared."""
-    if isinstance(node, TextNode):
-        return node.model_copy(update={"text": text})
-    resource = node.text_resource if isinstance(node, Node) else None
-    copied = MediaResource(text=text) if resource is None else resource.model_copy(update={"text": text})
-    return node.model_copy(update={"text_resource": copied})
-
-
 def _copy(scored: NodeWithScore, cut: Cut, trimmed: Trimmed) -> NodeWithScore:
-    if cut.passage.is_opaque:
-        return scored
-    node = _with_text(scored.node, cut.text)
-    node.metadata = {**node.metadata, PROVENANCE: _provenance(cut, trimmed)}
-    node.relationships = dict(node.relationships)
-    node.excluded_llm_metadata_keys = [*node.excluded_llm_metadata_keys, PROVENANCE]
-    node.excluded_embed_metadata_keys = [*node.excluded_embed_metadata_keys, PROVENANCE]
-    return NodeWithScore(node=node, score=scored.score)
+    return scored if cut.passage.is_opaque else changed(scored, cut.text, _provenance(cut, trimmed))
 
 
 def _provenance(cut: Cut, trimmed: Trimmed) -> dict[str, Any]:
