@@ -9,7 +9,7 @@ import pytest
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_openai import ChatOpenAI
-from llama_index.core import SummaryIndex
+from llama_index.core import MockEmbedding, SummaryIndex, VectorStoreIndex
 from llama_index.core.schema import TextNode
 from llama_index.llms.openai import OpenAI
 from thrift_core.cli import main
@@ -76,6 +76,34 @@ def test_the_langchain_agent_example_runs(provider):
     exec(snippet("LangChain", 1), names)
     answer = names["agent"].invoke({"messages": [("user", "hello")]})
     assert answer["messages"][-1].text == "an answer"
+
+
+def test_the_callback_of_the_three_ways_counts(provider, folder, capsys):
+    model = ChatOpenAI(model=MODEL, base_url=provider.base_url, api_key="test")
+    names = {"chain": ChatPromptTemplate.from_template("{question}") | model | StrOutputParser()}
+    exec(snippet("Three ways in"), names)
+    assert str(provider.bill.cost_usd) in capsys.readouterr().out
+
+
+def test_the_routed_and_cached_model_of_the_three_ways_answers(provider, capsys):
+    cheap, strong = (
+        ChatOpenAI(model=model, base_url=provider.base_url, api_key="test") for model in ("gpt-4.1-nano", MODEL)
+    )
+    names = {"cheap_model": cheap, "strong_model": strong}
+    exec(snippet("Three ways in", 1), names)
+    assert capsys.readouterr().out.startswith("an answer {")
+    asked = len(provider.requests)
+    assert names["model"].invoke("How do I reset my password?").text == "an answer"
+    assert len(provider.requests) == asked > 0
+
+
+@pytest.mark.usefixtures("event_loop_of_the_thread")
+def test_the_postprocessor_of_the_three_ways_answers(provider, capsys):
+    llm = OpenAI(model=MODEL, api_base=provider.base_url, api_key="test")
+    texts = ["Bees dance to show each other the way to flowers.", "Ants march in lines. Their queen lays the eggs."]
+    index = VectorStoreIndex([TextNode(text=text) for text in texts], embed_model=MockEmbedding(embed_dim=3))
+    exec(snippet("Three ways in", 2), {"index": index, "llm": llm})
+    assert capsys.readouterr().out == "an answer\n"
 
 
 # LlamaIndex's own: its workflows look at every attribute of an agent.
