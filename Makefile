@@ -15,6 +15,9 @@ REDIS_LIBS := .venv/redis-libs
 demo: .venv/.demo
 	$(BIN)/thrift demo
 
+# Tests run side by side already: threads of numpy's own would only wait for each other.
+test soak: export OPENBLAS_NUM_THREADS = 1
+
 test: .venv/.test lint
 	$(BIN)/python -m pytest -n 2 -m "not soak and not neural" tests
 
