@@ -7,7 +7,7 @@ import hashlib
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
 from thrift_core.compression.backend import CompressionBackend
@@ -31,6 +31,9 @@ MARKS = (
     *(f"{comment}{MARK}fold " for comment in ("", "# ", "// ")),
 )
 _REMEMBERED = 512
+# Counting a shorter text takes no longer than looking it up saves.
+_LONG = 256
+_LAST = 4
 
 
 class Compressor:
@@ -99,11 +102,12 @@ class Compressor:
             ConfigurationError: a budget that is none, `lossless` with a budget, or an unknown kind.
         """
         _check(text, question, max_tokens, ratio, lossless=lossless, kind=kind)
-        tokens = self.counter.count(text)
+        count = _counting_once(self.counter)
+        tokens = count(text)
         budget = _budget(tokens, max_tokens, ratio)
         found = Found(kind, 1.0) if kind is not None else kind_of(text)
         job = Job(
-            count=self.counter.count,
+            count=count,
             protector=self._protector,
             question=question or None,
             max_tokens=budget,
@@ -230,6 +234,23 @@ class Compressor:
             self._written[_digest(text)] = None
             while len(self._written) > _REMEMBERED:
                 self._written.popitem(last=False)
+
+
+def _counting_once(counter: TokenCounter) -> Callable[[str], int]:
+    """Return a count that knows the last few long texts: a draft is counted by who makes it and by who checks it."""
+    known: OrderedDict[str, int] = OrderedDict()
+
+    def count(text: str) -> int:
+        if len(text) < _LONG:
+            return counter.count(text)
+        found = known.get(text)
+        if found is None:
+            found = known[text] = counter.count(text)
+            if len(known) > _LAST:
+                known.popitem(last=False)
+        return found
+
+    return count
 
 
 def _digest(text: str) -> bytes:

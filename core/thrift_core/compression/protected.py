@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
 
+from thrift_core.compression.character_classes import characters, has_rare_letters
 from thrift_core.compression.compressed import Span
 from thrift_core.errors import ConfigurationError
 
@@ -55,7 +56,7 @@ class Protector:
             for hit in pattern.finditer(text, timeout=_OWN_PATTERN_SECONDS)
             if hit[0]
         )
-        return _merged(sorted(chain((hit.span() for hit in _builtin().finditer(text)), _quotes(text), own)))
+        return _merged(sorted(chain(_forms(text), _quotes(text), own)))
 
 
 def cuts_inside(spans: Sequence[Span], at: int) -> bool:
@@ -98,25 +99,61 @@ _QUOTES = (
 )
 
 
+def _forms(text: str) -> Iterator[Span]:
+    """Yield the stretches that are protected for their form alone."""
+    found = (_by_properties() if has_rare_letters(text) else _by_ranges()).finditer(text)
+    return (hit.span() for hit in found if hit.lastindex is None)
+
+
 @cache
-def _builtin() -> Any:
-    """Return the pattern of everything that is protected for its form alone."""
+def _by_properties() -> Any:
     module = importlib.import_module("regex")
-    negations = "|".join(sorted({re.escape(word) for word in _NEGATIONS.split()}, key=len, reverse=True))
-    address = r"(?:https?://|www\.)[^\s<>\"')\]]{1,2000}+|[\w.+%-]{1,64}+@[\w-]{1,63}+(?:\.[\w-]{1,63}+){1,5}"
-    scope = r"(?:[^\S\n]{1,4}[\p{L}\p{M}\p{N}'’-]{1,40}+){0,3}"
-    negation = rf"(?:(?<!\w)(?:{negations})(?!\w)){scope}"
-    digits = r"[\p{Sc}+-]?\p{L}{0,24}+\p{Nd}[\p{Nd}\p{L}]{0,63}+(?:[.,:/'’-]\p{Nd}[\p{Nd}\p{L}]{0,63}+){0,40}+"
-    number = digits + r"(?:[^\S\n]?[%‰°\p{Sc}])?"
-    name = r"\p{Lu}[\p{L}\p{M}\p{Nd}'’-]{0,63}+"
+    return module.compile(_pattern(str), module.V1)
+
+
+@cache
+def _by_ranges() -> re.Pattern[str]:
+    return re.compile(_pattern(characters))
+
+
+def _pattern(members: Callable[[str], str]) -> str:
+    """Return the pattern of everything that is protected for its form; its one group is what need not be looked at.
+
+    Args:
+        members: says how a class of characters is written for the module that compiles it.
+    """
+    letter, upper, lower = members(r"\p{L}"), members(r"\p{Lu}"), members(r"\p{Ll}")
+    mark, digit, currency = members(r"\p{M}"), members(r"\p{Nd}"), members(r"\p{Sc}")
+    numeral, inner, word = members(r"\p{N}"), members(r"\p{L}\p{Nd}"), members(r"\w")
+    negations = _alternatives(sorted(set(_NEGATIONS.split())))
+    begins, ends = rf"(?<![{word}])", rf"(?![{word}])"
+    address = rf"(?:https?://|www\.)[^\s<>\"')\]]{{1,2000}}+|[{word}.+%-]{{1,64}}+@[{word}-]{{1,63}}+"
+    address += rf"(?:\.[{word}-]{{1,63}}+){{1,5}}"
+    scope = rf"(?:[^\S\n]{{1,4}}[{letter}{mark}{numeral}'’-]{{1,40}}+){{0,3}}"
+    negation = rf"(?:{begins}{negations}{ends}){scope}"
+    digits = rf"[{currency}+-]?[{letter}]{{0,24}}+[{digit}][{inner}]{{0,63}}+"
+    digits += rf"(?:[.,:/'’-][{digit}][{inner}]{{0,63}}+){{0,40}}+"
+    number = rf"{digits}(?:[^\S\n]?[%‰°{currency}])?"
+    name = rf"[{upper}][{letter}{mark}{digit}'’-]{{0,63}}+"
     part = rf"(?:{name}|{number})"
     # A name or date goes on over single blanks, initials' full stops and the comma before a year.
-    run = rf"{part}(?:(?:[^\S\n]|(?<=\b\p{{Lu}})\.[^\S\n]?|,[^\S\n](?=\p{{Nd}}))(?!(?:{negations})\b){part}){{0,12}}+"
-    identifier = r"[\p{L}_][\p{L}\p{Nd}]{0,63}+(?:(?:_|::|\.(?=\p{L})|->)[\p{L}\p{Nd}]{1,64}+){1,20}+(?:\(\))?"
+    joint = rf"(?:[^\S\n]|(?<=(?<![{word}])[{upper}])\.[^\S\n]?|,[^\S\n](?=[{digit}]))"
+    run = rf"{part}(?:{joint}(?!{negations}{ends}){part}){{0,12}}+"
+    identifier = rf"[{letter}_][{inner}]{{0,63}}+(?:(?:_|::|\.(?=[{letter}])|->)[{inner}]{{1,64}}+){{1,20}}+(?:\(\))?"
+    # Most of a text is small words between blanks, of which only negations begin anything.
+    plain = rf"({begins}(?:(?!{negations}{ends})[{lower}]++(?:[ ,;\n]++|[.:][ \n]++))++)"
     # Nothing but a shortened negation begins inside a word of Latin letters: looking there would take most of the time.
-    return module.compile(
-        rf"(?<![A-Za-z0-9_])(?:{address}|{negation}|{identifier}|{run})|(?<=\w)n['’]t(?!\w){scope}", module.V1
-    )
+    return rf"{plain}|(?<![A-Za-z0-9_])(?:{address}|{negation}|{identifier}|{run})|(?<=[{word}])n['’]t{ends}{scope}"
+
+
+def _alternatives(words: Sequence[str]) -> str:
+    """Return a pattern of words, longer ones first, in which no letter is tried twice at the same place."""
+    rests: dict[str, list[str]] = {}
+    for word in words:
+        rests.setdefault(word[:1], []).append(word[1:])
+    may_end = rests.pop("", None) is not None
+    found = "|".join(re.escape(letter) + _alternatives(rest) for letter, rest in rests.items())
+    return f"(?:{found}){'?' if may_end else ''}" if found else ""
 
 
 def _compiled(pattern: object) -> Any:
