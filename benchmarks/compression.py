@@ -29,6 +29,7 @@ from thrift_core.compression.reading_back import NotLossless, read_back
 from thrift_core.relevance.segmentation import forget_segments
 from thrift_core.token_counters import TiktokenCounter, default_counter
 
+from benchmarks import compression_neural
 from benchmarks.compression_peers import peers
 from benchmarks.compression_schemas import schemas
 from benchmarks.records import Options, Record, stem, watched
@@ -49,6 +50,7 @@ FIGURES = {
     "tokens_per_cpu_s": "the same by processor time, which a busy machine changes less; `count_tokens_per_cpu_s` is the"
     " tokenizer alone on the same texts in the same run",
     "ms_p50": "one text",
+    **compression_neural.FIGURES,
 }
 _LINES = (2000, 600)
 _FEWEST_TOKENS = 300
@@ -99,9 +101,12 @@ class Tally:
 
 def run(options: Options) -> Iterator[Record]:
     """Yield one record for each data file, system and mode."""
-    if options.part not in (None, "held-out", "schemas", "speed"):
-        raise SystemExit(f"--part {options.part}: there is held-out, schemas and speed")
+    if options.part not in (None, "held-out", "neural", "schemas", "speed"):
+        raise SystemExit(f"--part {options.part}: there is held-out, neural, schemas and speed")
     counter = _counter()
+    if options.part == "neural":
+        yield from compression_neural.run(options, counter)
+        return
     files = options.files("text/logs", "text/json", "rag/passages", "trajectories")
     if options.part == "speed":
         yield from _speed(files, options, counter)
