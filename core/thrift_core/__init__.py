@@ -23,6 +23,7 @@ from thrift_core.thrift import Thrift
 from thrift_core.tokens import TokenCounter
 
 if TYPE_CHECKING:
+    from thrift_core.caching.matching import LearnedMatcher, calibrate_cache
     from thrift_core.caching.planner import PromptCachePlanner
     from thrift_core.caching.semantic import CacheKey, Hit, MemoryStore, RedisStore, SemanticCache, SQLiteStore
     from thrift_core.calibration.certificate import Certificate
@@ -51,6 +52,7 @@ __all__ = [
     "ConfigurationError",
     "Decision",
     "Hit",
+    "LearnedMatcher",
     "Ledger",
     "LedgerError",
     "MemoryRecallStore",
@@ -79,6 +81,7 @@ __all__ = [
     "Trimmed",
     "Usage",
     "attribute",
+    "calibrate_cache",
     "calibrate_router",
 ]
 
@@ -93,6 +96,8 @@ _LAZY = {
     "Compressor": "thrift_core.compression",
     "CompressorLever": "thrift_core.compression",
     "Hit": "thrift_core.caching.semantic",
+    "LearnedMatcher": "thrift_core.caching.matching",
+    "calibrate_cache": "thrift_core.caching.matching",
     "MemoryRecallStore": "thrift_core.recall.store",
     "MemoryStore": "thrift_core.caching.semantic",
     "OpenTelemetryExporter": "thrift_core.otel",

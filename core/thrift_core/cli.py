@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from thrift_core.commands import audit, budget, calibrate, demo, report, transfer
+from thrift_core.commands import audit, budget, calibrate, demo, report, train, transfer
 from thrift_core.errors import ThriftError
 
-_COMMANDS = (demo, report, budget, audit, calibrate, transfer)
+_COMMANDS = (demo, report, budget, audit, calibrate, train, transfer)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,8 +2,8 @@
 
     python core/training/fit_matcher.py --data FOLDER [--pairs FOLDER] [--light] [--write]
 
-Needs numpy and, without `--light`, onnxruntime. The verifier has learned its own pairs by heart, so the head that weighs
-its outputs is fitted on groups that it never saw (`matcher_pairs.is_held_out`), and on changes to texts that it never
+Needs numpy and, without `--light`, onnxruntime. The verifier knows its own pairs by heart, so the head that weighs its
+outputs is fitted on groups that it never saw (`matcher_pairs.is_held_out`), and on changes to texts that it never
 saw. The light head needs no verifier and is fitted on all groups. Figures are those of ten folds: every group is
 measured by a head that did not see it.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -25,15 +26,23 @@ from thrift_core.caching.matching.near_miss import compare
 from thrift_core.caching.matching.pair_features import feature_names, feature_table
 from thrift_core.caching.matching.verifier import Verifier, shipped_verifier
 from thrift_core.caching.matching.words import likeness
+from thrift_core.embedding.static_embedder import shipped_embedder
 
 HERE = Path(__file__).parent
 OUT = Path(head_module.__file__).parent / "data"
-# Texts up to here were seen by the verifier; see `fit_verifier.MOST_TEXTS`.
-SEEN_TEXTS = 8_000
-GENERATED = 2_500
+# Texts up to here were seen by the verifier; see `fit_verifier.make_pairs`.
+SEEN_TEXTS = 6_000
+GENERATED = 1_200
 FOLDS = 10
-# What a generated pair counts, next to a written one.
-WEIGHT_GENERATED = 0.25
+NEIGHBOURS = 3_000
+# What each sort of pair counts for: much of a cache's traffic lies near a stored question and is plainly another.
+SHARES = {"same": 0.2, "near": 0.15, "generated same": 0.05, "generated": 0.05, "neighbour": 0.35, "twin": 0.2}
+# Features that speak for a match; all others that are used speak against one.
+ALIKE = ("cosine", "shared_least", "rare_shared_least", "rare_shared_most", "trigrams", "alike_mean", "is_equal")
+# Differences that are rare in the pairs and leave little doubt take away so much log odds at least.
+DECISIVE = {"direction_both": 6.0, "antonym_both": 2.5, "negated_one": 2.5, "language_both": 3.0}
+# The least cosine of two questions of one intent that count as one question.
+TWIN = 0.75
 
 
 def main() -> None:
@@ -48,23 +57,25 @@ def main() -> None:
     verifier = None if chosen.light else shipped_verifier()
     groups = [group for group in written_groups(chosen.pairs) if chosen.light or is_held_out(group)]
     written = [(pair, _fold(group)) for group in groups for pair in group_pairs(group)]
-    made = _generated(chosen.data)
+    made = _generated(chosen.data) + _neighbours(chosen.data, groups)
     pairs = [pair for pair, _ in written] + made
     table, labels, can_tell = _table(pairs, verifier)
     folds = np.array([fold for _, fold in written] + [index % FOLDS for index in range(len(made))])
-    counts = np.where(np.arange(len(pairs)) < len(written), 1.0, WEIGHT_GENERATED)
-    names = feature_names(0 if verifier is None else verifier.outputs)
+    counts = _counts(pairs)
     scores = np.zeros(len(pairs))
     for fold in range(FOLDS):
-        fitted = _fit(names, table, labels, counts * (folds != fold) * can_tell, chosen.strength, verifier)
+        fitted = _fit(table, labels, counts * (folds != fold) * can_tell, strength=chosen.strength, verifier=verifier)
         scores[folds == fold] = fitted.probabilities(table[folds == fold])
     scores[~can_tell] = 0.0
     report("written", scores[: len(written)], labels[: len(written)])
-    report("generated", scores[len(written) :], labels[len(written) :])
+    sorts = np.array([pair.kind.split()[0] for pair in pairs])
+    natural = np.isin(sorts, ["same", "twin", "neighbour"])
+    report("written against neighbours", scores[natural], labels[natural])
+    report("generated", scores[sorts == "generated"], labels[sorts == "generated"])
     for kind in sorted({pair.kind for pair in pairs if not pair.same}):
         chosen_pairs = np.array([pair.kind == kind for pair in pairs])
         say(f"  {kind}: mean score {scores[chosen_pairs].mean():.3f} of {chosen_pairs.sum()}")
-    head = _fit(names, table, labels, counts * can_tell, chosen.strength, verifier)
+    head = _fit(table, labels, counts * can_tell, strength=chosen.strength, verifier=verifier)
     for name, weight in sorted(zip(head.names, head.weights, strict=True), key=lambda item: -abs(item[1]))[:16]:
         say(f"  {name}: {weight:+.2f}")
     if chosen.write:
@@ -93,6 +104,14 @@ def report(name: str, scores: np.ndarray, labels: np.ndarray) -> None:
     say(f"{name}: {len(labels)} pairs, AUC {better + equal / 2:.4f}, recall {', '.join(recalls)} precision")
 
 
+def _counts(pairs: Sequence[Pair]) -> np.ndarray:
+    """Return what each pair counts: as much for each sort of pair as `SHARES` says, one on average."""
+    sorts = [pair.kind if pair.kind in SHARES else pair.kind.split()[0] for pair in pairs]
+    sorts = [sort if sort in SHARES else "near" for sort in sorts]
+    tally = Counter(sorts)
+    return np.array([SHARES[sort] * len(pairs) / tally[sort] for sort in sorts])
+
+
 def _fold(group: dict) -> int:
     return blake2b(f"fold {group['same'][0]}".encode(), digest_size=4).digest()[0] % FOLDS
 
@@ -104,8 +123,30 @@ def _generated(folder: Path) -> list[Pair]:
     for text in texts[: len(texts) // 5]:
         a, b, other = with_id(text, chance)
         pairs += [Pair(a, b, True, "generated same id"), Pair(a, other, False, "generated id")]
-    pairs += [Pair(a, b, False, "unrelated") for a, b in zip(texts, reversed(texts), strict=True) if a != b][:500]
     return pairs
+
+
+def _neighbours(folder: Path, groups: Sequence[dict]) -> list[Pair]:
+    """Return questions that lie near each other: two of different intents or groups, or near twins of one intent.
+
+    One intent is no proof of one question, so a twin must lie very near and differ in nothing that the guard names.
+    """
+    named = [(text, intent) for text, intent in trainable_texts(folder, 0)[SEEN_TEXTS:] if not intent.endswith(":")]
+    named = named[:NEIGHBOURS] + [(text, str(place)) for place, group in enumerate(groups) for text in group["same"]]
+    vectors = shipped_embedder().embed([text for text, _ in named])
+    found = []
+    for place, (text, intent) in enumerate(named):
+        cosines = vectors @ vectors[place]
+        near = [int(other) for other in np.argsort(-cosines)[1:13]]
+        found += [Pair(text, named[at][0], False, "neighbour") for at in near if named[at][1] != intent][:2]
+        twins = [at for at in near if named[at][1] == intent and cosines[at] > TWIN]
+        found += [Pair(text, named[at][0], True, "twin") for at in twins[:1] if not _differs(text, named[at][0])]
+    return found
+
+
+def _differs(one: str, other: str) -> bool:
+    kinds = {difference.kind for difference in compare(one, other, likeness).differences}
+    return bool(kinds - {"content", "question", "quantifier", "action", "principal"})
 
 
 def _table(pairs: Sequence[Pair], verifier: Verifier | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -117,16 +158,56 @@ def _table(pairs: Sequence[Pair], verifier: Verifier | None) -> tuple[np.ndarray
 
 
 def _fit(
-    names: Sequence[str],
-    table: np.ndarray,
-    labels: np.ndarray,
-    counts: np.ndarray,
-    strength: float,
-    verifier: Verifier | None,
+    table: np.ndarray, labels: np.ndarray, counts: np.ndarray, *, strength: float, verifier: Verifier | None
 ) -> Head:
+    """Return a head whose signs make sense, with what the verifier and its cosine say counted alike.
+
+    Written pairs are hard on purpose: their paraphrases share few words and their near misses most. A head that may
+    choose freely learns from them that shared words speak against a match, which in traffic they do not. So what is
+    alike may only add and what differs only take away, and the verifier and the cosine have equal weight, each on the
+    scale of its own spread: the one knows near misses, the other topics.
+    """
+    names = feature_names(0 if verifier is None else verifier.outputs)
     kept = counts > 0
+    table, labels, counts = table[kept], labels[kept], counts[kept]
+    means, scales = table.mean(0), np.maximum(table.std(0), 1e-6)
+    inputs = (table - means) / scales
+    columns: dict[str, np.ndarray] = {
+        name: inputs[:, at] for at, name in enumerate(names) if name.endswith(("_both", "_one")) or name == "turned"
+    }
+    together = [names.index(name) for name in ("verifier_0", "verifier_1") if name in names]
+    if together:
+        columns["verifier"] = inputs[:, together].sum(1)
+    else:
+        columns |= {name: inputs[:, names.index(name)] for name in ALIKE}
+    weights, bias = _signed(columns, labels, counts, strength)
+    full = [weights.get("verifier", 0.0) if at in together else weights.get(name, 0.0) for at, name in enumerate(names)]
+    full = [
+        min(weight, -DECISIVE[names[at]] * scales[at]) if names[at] in DECISIVE else weight
+        for at, weight in enumerate(full)
+    ]
+    rounded = tuple(round(float(weight), 6) for weight in full)
     name = "" if verifier is None else verifier.name
-    return fit_head(names, table[kept], labels[kept], weights=counts[kept], strength=strength, verifier=name)
+    return Head(names, tuple(map(float, means)), tuple(map(float, scales)), rounded, round(bias, 6), name)
+
+
+def _signed(
+    columns: dict[str, np.ndarray], labels: np.ndarray, counts: np.ndarray, strength: float
+) -> tuple[dict[str, float], float]:
+    """Return weights of which none has the wrong sign: what would have one is left out, and the rest fitted again."""
+    while True:
+        fitted = fit_head(
+            list(columns), np.column_stack(list(columns.values())), labels, weights=counts, strength=strength
+        )
+        weights = dict(zip(fitted.names, fitted.weights, strict=True))
+        wrong = [name for name, weight in weights.items() if weight * (1 if name in (*ALIKE, "verifier") else -1) < 0]
+        if not wrong:
+            # The columns have means near 0 and their own spread, which the fit divided by.
+            scales = dict(zip(fitted.names, fitted.scales, strict=True))
+            means = dict(zip(fitted.names, fitted.means, strict=True))
+            own = {name: weight / scales[name] for name, weight in weights.items()}
+            return own, fitted.bias - sum(own[name] * means[name] for name in own)
+        columns = {name: column for name, column in columns.items() if name not in wrong}
 
 
 if __name__ == "__main__":

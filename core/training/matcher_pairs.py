@@ -72,7 +72,7 @@ def trainable_texts(folder: Path, seed: int) -> list[tuple[str, str]]:
                 for text in _strings(row):
                     found.setdefault(text, f"{file.name.split('.')[0]}:{row.get('intent', '')}")
     texts = list(found.items())
-    random.Random(seed).shuffle(texts)
+    random.Random(seed).shuffle(texts)  # noqa: S311 - mixes data, keeps no secret
     return texts
 
 
@@ -241,16 +241,15 @@ def _arguments(text: str, chance: random.Random) -> str | None:
 
 
 _PLAIN_WORD = re.compile(r"\b[a-z]{4,}\b")
-_SMALL = frozenset(
-    """about after also been before being both could does doing down each else ever from have having here
+_SMALL_WORDS = """about after also been before being both could does doing down each else ever from have having here
 how into just like make many more most much must need only other over please same should some such than that their them
 then there these they this those through under until upon very want well were what when where which while will with
-would your yours able know tell help""".split()
-)
+would your yours able know tell help"""
+_SMALL = frozenset(_SMALL_WORDS.split())
 
 
 def _word_order(text: str, chance: random.Random) -> str | None:
-    names = [match for match in re.finditer(r"(?<=[a-z,] )[A-Z][a-z]+\b", text)]
+    names = list(re.finditer(r"(?<=[a-z,] )[A-Z][a-z]+\b", text))
     found = names if len({match.group() for match in names}) > 1 and chance.random() < 0.7 else [
         match for match in _PLAIN_WORD.finditer(text) if match.group() not in _SMALL
     ]  # fmt: skip
@@ -323,7 +322,7 @@ def _closing(text: str, chance: random.Random) -> str:
 
 
 def _typo(text: str, chance: random.Random) -> str | None:
-    long = [match for match in re.finditer(r"\b[a-z]{6,}\b", text)]
+    long = list(re.finditer(r"\b[a-z]{6,}\b", text))
     if not long:
         return None
     match = chance.choice(long)

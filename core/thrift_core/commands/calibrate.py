@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thrift_core.commands.calibrate_cache import add_cache
 from thrift_core.commands.progress import waiting
 from thrift_core.commands.subparsers import Subparsers
 from thrift_core.errors import ConfigurationError
@@ -38,6 +39,7 @@ def add(commands: Subparsers) -> None:
         "--out", type=Path, metavar="FILE", help="where to write the policy with its certificate (.npz)"
     )
     router.set_defaults(run=run_router)
+    add_cache(levers)
 
 
 def run_router(arguments: argparse.Namespace) -> int:

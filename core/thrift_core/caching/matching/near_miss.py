@@ -16,7 +16,7 @@ DifferenceKind = Literal[
 ]  # fmt: skip
 DIFFERENCE_KINDS: tuple[DifferenceKind, ...] = get_args(DifferenceKind)
 _VETOING = frozenset({"id", "amount", "date"})
-# Between these words' places, what stands on either side may not be exchanged.
+# These give what follows its part.
 _DIRECTED = frozenset({"from", "to", "into", "than", "by", "before", "after", "under", "over", "against", "without"})
 _EVEN = frozenset({"and", "or", "vs", "versus", "between"})
 
@@ -187,11 +187,14 @@ def _units(one: Reading, other: Reading, alignment: Alignment) -> list[Differenc
 
 
 def _direction(one: Reading, other: Reading, alignment: Alignment) -> Difference | None:
-    """Return the first two matched things that changed places around a word that gives them a direction."""
+    """Return two matched things that changed parts: what was `from` is `to`, what one number counted the other does.
+
+    That they changed places is not enough: "if A, then B" and "B if A" ask the same.
+    """
     places = [(a, b) for a, b, _ in alignment.pairs if not _is_small(one.tokens[a].key)]
     for first, (a, b) in enumerate(places):
         for c, d in places[first + 1 :]:
-            if a < c and d < b and _is_turned(one, (a, c)) and _is_turned(other, (d, b)):
+            if _parts(one, a, c) == _parts(other, d, b) != _parts(other, b, d):
                 return Difference(
                     "direction",
                     f"{one.tokens[a].text} … {one.tokens[c].text}",
@@ -200,13 +203,26 @@ def _direction(one: Reading, other: Reading, alignment: Alignment) -> Difference
     return None
 
 
+def _parts(reading: Reading, *places: int) -> tuple[str, ...] | None:
+    """Return the parts that two things play; None where nothing says so."""
+    start, stop = min(places), max(places)
+    if any(token.key in _EVEN for token in reading.tokens[max(start - 1, 0) : stop]):
+        return None
+    if all(reading.tokens[place].kind == "number" for place in places):
+        return tuple(_word(reading, place + 1) for place in places)
+    parts = tuple(_before(reading, place) for place in places)
+    return parts if any(parts) else None
+
+
+def _before(reading: Reading, place: int) -> str:
+    """Return the word that gives a thing its direction: right before it, or before the small word before it."""
+    near = [_word(reading, place - 1), _word(reading, place - 2)]
+    return next((word for word in near if word in _DIRECTED), "")
+
+
+def _word(reading: Reading, place: int) -> str:
+    return reading.tokens[place].key if 0 <= place < len(reading.tokens) else ""
+
+
 def _is_small(word: str) -> bool:
     return word in lexicon.EMPTY or word in lexicon.ASKING or word in _DIRECTED
-
-
-def _is_turned(reading: Reading, places: tuple[int, int]) -> bool:
-    """Whether the order of two things matters: between two numbers, or where a word gives them a direction."""
-    start, stop = places
-    between = {token.key for token in reading.tokens[max(start - 1, 0) : stop]}
-    are_numbers = all(reading.tokens[place].kind == "number" for place in places)
-    return (are_numbers or bool(between & _DIRECTED)) and not between & _EVEN

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from thrift_core.caching.matching.features import FEATURE_NAMES, features
 from thrift_core.caching.matching.near_miss import Comparison, compare
-from thrift_core.caching.matching.words import likeness, rarity
+from thrift_core.caching.matching.words import likeness, rarity, spelled_out
 from thrift_core.embedding.static_embedder import shipped_embedder
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def feature_names(outputs: int) -> tuple[str, ...]:
 
 def cheap_rows(question: str, known: Sequence[str], compared: Sequence[Comparison]) -> NDArray[Any]:
     """Return the features that need no verifier, one row for each known question."""
-    vectors = shipped_embedder().embed([question, *known])
+    vectors = shipped_embedder().embed([spelled_out(text) for text in (question, *known)])
     cosines = vectors[1:] @ vectors[0]
     rows = [features(found, float(cosine), rarity) for found, cosine in zip(compared, cosines, strict=True)]
     return np.asarray(rows, np.float64).reshape(len(rows), len(FEATURE_NAMES))
@@ -42,7 +42,7 @@ def with_verifier(rows: NDArray[Any], pairs: Sequence[tuple[str, str]], verifier
     Raises:
         ValueError: it gave nonsense.
     """
-    scored = np.asarray(verifier.score(pairs), np.float64)
+    scored = np.asarray(verifier.score([(spelled_out(a), spelled_out(b)) for a, b in pairs]), np.float64)
     scored = scored.reshape(-1, 1) if scored.ndim == 1 else scored
     if scored.shape != (len(pairs), verifier.outputs) or not np.isfinite(scored).all():
         raise ValueError(f"{verifier.name} gave {scored.shape} for {len(pairs)} pairs")

@@ -27,7 +27,7 @@ _OBJECT = (
 _REQUEST = re.compile(rf"^\W*{_POLITE}(?:{_ACTIONS})\s+{_OBJECT}", re.IGNORECASE)
 # "I want to change my plan" reports a wish, and asks how; only with a doer is it a request.
 _WISH = re.compile(r"^\W*(?:i(?: want|'d like| would like| need) to )", re.IGNORECASE)
-_HOW = re.compile(r"\b(?:how|what|why|when|where|which|who)\b", re.IGNORECASE)
+_HOW = re.compile(r"\b(?:how|why)\b", re.IGNORECASE)
 _NOW = re.compile(
     r"\b(?:today|tonight|tomorrow|yesterday|right now|at the moment|as of now|currently|this (?:morning|"
     r"afternoon|evening|"
@@ -76,7 +76,7 @@ def live_question(question: str) -> str | None:
     """
     text = " ".join(question[:2000].replace("’", "'").split())
     is_general = _GENERAL.search(text) is not None
-    if _REQUEST.match(text) and not _WISH.match(text) and not _HOW.match(text.lstrip()):
+    if _REQUEST.match(text) and not _WISH.match(text) and not _HOW.search(text):
         return "action request"
     if _NOW.search(text):
         return "fresh state"

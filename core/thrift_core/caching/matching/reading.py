@@ -174,6 +174,9 @@ def _numbers(tokens: Sequence[Token]) -> Iterator[Token]:
             at = stop
             continue
         token = tokens[at]
+        if token.key == "no" and at + 1 < len(tokens) and tokens[at + 1].kind in {"number", "id"}:
+            # "Order no. 5" denies nothing.
+            token = Token("word", "number", token.text)
         before = tokens[at - 1].key if at else ""
         if token.kind in {"number", "date"} and token.key.isdigit() and before in lexicon.NAMING:
             token = Token("id", token.key, token.text)

@@ -1,9 +1,11 @@
-"""The pair verifier that comes with thrift: a small cross-encoder that reads both questions at once."""
+"""The pair verifier that comes with thrift: a small encoder, and a head that compares two questions word by word."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from importlib import import_module, resources
@@ -12,14 +14,18 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from thrift_core.caching.matching.comparing_head import ComparingHead, Encoded
 from thrift_core.embedding.wordpiece import WordPiece
 from thrift_core.errors import MissingExtra
 
 _PACKAGE = "thrift_core.caching.matching"
-_MODEL, _PIECES = "pair_verifier.onnx", "pair_verifier.json"
+_ENCODER, _PIECES, _HEAD = "encoder.onnx", "encoder.json", "comparing_head.npz"
 # The marks are the first pieces of its vocabulary: padding, the beginning, the end of a text.
 _BEGIN, _END = 1, 2
 LONGEST = 120
+# Texts seen a moment ago are not read again: stored questions come back as candidates.
+_MOST_REMEMBERED = 512
+_BATCH = 32
 
 
 @runtime_checkable
@@ -47,13 +53,14 @@ class Verifier(Protocol):
 
 
 class OnnxVerifier:
-    """Runs `pair_verifier.onnx` in 8 bits on one or two threads.
+    """Reads each question once with an 8-bit encoder, and compares each pair with a head in numpy.
 
-    Made by `core/training/fit_verifier.py` from all-MiniLM-L6-v2 (Apache-2.0); see the model card beside the file.
+    Made by `core/training/fit_verifier.py` from all-MiniLM-L6-v2 (Apache-2.0); see the model card beside the files.
 
     Args:
-        model: the ONNX file's bytes.
+        encoder: the ONNX file's bytes.
         pieces: the vocabulary, in the order of its rows.
+        head: compares what was read.
         threads: of the runtime.
 
     Raises:
@@ -62,7 +69,7 @@ class OnnxVerifier:
 
     outputs = 2
 
-    def __init__(self, model: bytes, pieces: Sequence[str], *, threads: int = 2) -> None:
+    def __init__(self, encoder: bytes, pieces: Sequence[str], head: ComparingHead, *, threads: int = 2) -> None:
         try:
             # Through importlib: a type checker need not have the extra.
             onnxruntime: Any = import_module("onnxruntime")
@@ -73,32 +80,49 @@ class OnnxVerifier:
         # Threads that wait do not spin: an app has better uses for its cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session: Any = onnxruntime.InferenceSession(encoder, options, providers=["CPUExecutionProvider"])
         self._tokenizer = WordPiece({piece: place for place, piece in enumerate(pieces)})
-        self.name = f"minilm-{blake2b(model, digest_size=4).hexdigest()}"
+        self._head = head
+        self._known: OrderedDict[str, Encoded] = OrderedDict()
+        digest = blake2b(encoder, digest_size=4)
+        digest.update(head.fingerprint)
+        self.name = f"minilm-{digest.hexdigest()}"
 
     def score(self, pairs: Sequence[tuple[str, str]], /) -> NDArray[Any]:
-        """Return two numbers for each pair: the logit of the same answer, and how near the meanings lie."""
-        if not pairs:
-            return np.zeros((0, self.outputs), np.float32)
-        rows = [self._row(one, other) for one, other in pairs]
-        width = max(len(ids) for ids, _ in rows)
-        ids = np.zeros((len(rows), width), np.int64)
-        types = np.zeros_like(ids)
-        for place, (row, first) in enumerate(rows):
+        """Return two numbers for each pair: the logit of the same answer, and the cosine of the two texts."""
+        read = self._read(list(dict.fromkeys(text for pair in pairs for text in pair)))
+        rows = [self._head.compare(read[one], read[other]) for one, other in pairs]
+        return np.asarray(rows, np.float32).reshape(len(pairs), self.outputs)
+
+    def _read(self, texts: Sequence[str]) -> Mapping[str, Encoded]:
+        known = {text: found for text in texts if (found := self._known.get(text)) is not None}
+        new = sorted((text for text in texts if text not in known), key=len)
+        for start in range(0, len(new), _BATCH):
+            chunk = new[start : start + _BATCH]
+            known.update(zip(chunk, self._encode(chunk), strict=True))
+        for text in new:
+            self._known[text] = known[text]
+        while len(self._known) > _MOST_REMEMBERED:
+            # Another thread may be doing the same.
+            self._known.pop(next(iter(self._known), ""), None)
+        return known
+
+    def _encode(self, texts: Sequence[str]) -> list[Encoded]:
+        rows = [[_BEGIN, *self._tokenizer.ids(text)[:LONGEST], _END] for text in texts]
+        ids = np.zeros((len(rows), max(map(len, rows))), np.int64)
+        for place, row in enumerate(rows):
             ids[place, : len(row)] = row
-            types[place, first : len(row)] = 1
-        (out,) = self._session.run(None, {"ids": ids, "types": types, "mask": (ids != 0).astype(np.int64)})
-        scored: NDArray[Any] = np.asarray(out, np.float32)
-        return scored
+        (states,) = self._session.run(None, {"ids": ids, "mask": (ids != 0).astype(np.int64)})
+        return [self._head.encoded(states[place, : len(row)]) for place, row in enumerate(rows)]
 
-    def can_read(self, text: str) -> bool:
-        """Return whether a text is short enough to be read whole."""
-        return len(self._tokenizer.ids(text)) <= LONGEST
 
-    def _row(self, one: str, other: str) -> tuple[list[int], int]:
-        first, second = self._tokenizer.ids(one)[:LONGEST], self._tokenizer.ids(other)[:LONGEST]
-        return [_BEGIN, *first, _END, *second, _END], len(first) + 2
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What comes with thrift."""
+
+    encoder: bytes
+    pieces: list[str]
+    head: ComparingHead
 
 
 @lru_cache(maxsize=1)
@@ -108,6 +132,13 @@ def shipped_verifier() -> OnnxVerifier:
     Raises:
         MissingExtra: onnxruntime is not installed.
     """
+    files = _shipped()
+    return OnnxVerifier(files.encoder, files.pieces, files.head)
+
+
+def _shipped() -> _Files:
     folder = resources.files(_PACKAGE) / "data"
     pieces = json.loads((folder / _PIECES).read_text(encoding="utf-8"))["pieces"]
-    return OnnxVerifier((folder / _MODEL).read_bytes(), pieces)
+    with (folder / _HEAD).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        head = ComparingHead({name: arrays[name] for name in arrays.files})
+    return _Files((folder / _ENCODER).read_bytes(), pieces, head)

@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import lru_cache
 from typing import Any
 
 from numpy.typing import NDArray
 
+from thrift_core.caching.matching.lexicon import EXPANSIONS
 from thrift_core.embedding.static_embedder import shipped_embedder
 
 _VOCABULARY = 30_000
 # A word of several pieces is rarer than any of them.
 _PER_PIECE = 0.08
+
+
+_ACRONYM = re.compile(r"\b(?:" + "|".join(map(re.escape, EXPANSIONS)) + r")\b", re.IGNORECASE)
+
+
+@lru_cache(maxsize=4096)
+def spelled_out(text: str) -> str:
+    """Return a text with the acronyms that the guard knows written in words, as an encoder has read them.
+
+    Example:
+        >>> spelled_out("the KYC rules tell us")
+        'the know your customer rules tell us'
+    """
+    return _ACRONYM.sub(_expansion, text)
+
+
+def _expansion(match: re.Match[str]) -> str:
+    short = match.group()
+    # Short ones in small letters are words: "us", "la", "pin".
+    is_acronym = short.isupper() or len(short) > 3 or short in {"kyc", "vat", "2fa", "mfa", "otp", "vpn"}
+    return " ".join(EXPANSIONS[short.lower()]) if is_acronym else short
 
 
 @lru_cache(maxsize=20_000)
