@@ -393,6 +393,8 @@ def test_a_broken_config_says_so(folder, tmp_path, written):
         ("onnxruntime", TokenClassifierBackend, r"thrift-core\[neural-onnx\]"),
         ("tokenizers", TokenClassifierBackend, r"thrift-core\[neural-onnx\]"),
         ("torch", lambda folder: TokenClassifierBackend(folder, runtime="torch"), r"thrift-core\[neural\]"),
+        ("torch", lambda _: TokenClassifierBackend("a/b", runtime="torch", allow_download=True), r"\[neural\]"),
+        ("huggingface_hub", lambda _: TokenClassifierBackend("a/b", allow_download=True), r"\[neural-onnx\]"),
         ("llmlingua", LLMLinguaBackend, r"thrift-core\[llmlingua\]"),
         ("torch", lambda folder: export_onnx(folder, folder / "new"), r"thrift-core\[neural\]"),
     ],

@@ -94,6 +94,9 @@ class TokenClassifierBackend:
         folder = model_folder.local_folder(model, allow_download=allow_download)
         if folder is not None:
             self._plan(folder)
+        else:
+            # Which runtime a model to be downloaded has files for is not known yet; either brings what downloads it.
+            _see_installed(runtime or "onnx", ("huggingface_hub",) if runtime is None else None)
 
     def keep(self, text: str, *, question: str | None, max_tokens: int) -> list[tuple[Span, float]]:
         """Return the words most wanted, rather more of them than fit, each with how much it is wanted.
@@ -138,7 +141,7 @@ class TokenClassifierBackend:
         has_onnx = any((folder / name).is_file() for name in self._onnx_names)
         usual: Runtime = "onnx" if has_onnx else "torch"
         runtime: Runtime = usual if self._runtime is None else self._runtime
-        model_folder.needed(_NEEDS[runtime][0], f"a compression model in {runtime}", _NEEDS[runtime][1])
+        _see_installed(runtime)
         config = model_folder.read_config(folder)
         return _Plan(
             runtime=runtime,
@@ -190,6 +193,11 @@ class _Reader:
         )
         window_of = np.repeat(np.arange(len(bounds)), [stop - start for start, stop in bounds])
         return words_of(found.offsets, found.starts, probabilities, window_of.astype(np.int64))
+
+
+def _see_installed(runtime: Runtime, modules: Sequence[str] | None = None) -> None:
+    usual, extra = _NEEDS[runtime]
+    model_folder.needed(usual if modules is None else modules, f"a compression model in {runtime}", extra)
 
 
 def _spans(words: ScoredWords, places: NDArray[np.intp]) -> list[Span]:
