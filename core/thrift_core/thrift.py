@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from thrift_core.accounting.attribution import current_attribution
 from thrift_core.accounting.call import Saving
+from thrift_core.accounting.given import ledger_of
 from thrift_core.accounting.ledger import Ledger
 from thrift_core.accounting.usage import Usage
 from thrift_core.errors import ConfigurationError
@@ -90,7 +91,7 @@ class Thrift:
     ) -> None:
         if not timeout_seconds > 0:
             raise ConfigurationError(f"timeout_seconds must be more than 0; got {timeout_seconds!r}")
-        self.ledger = ledger if ledger is not None else Ledger()
+        self.ledger = ledger_of(ledger)
         given: dict[LeverName, Setting] = {
             "schemas": schemas,
             "compressor": compressor,

@@ -17,6 +17,7 @@ from thrift_core.accounting.attribution import current_attribution, merged
 from thrift_core.accounting.budgets import Budgets
 from thrift_core.accounting.call import Attribution, Call, Outcome
 from thrift_core.accounting.counting import counted, estimated
+from thrift_core.accounting.given import budgets_of, ledger_of
 from thrift_core.accounting.ledger import Ledger, priced
 from thrift_core.accounting.prediction import predicted_cache_read
 from thrift_core.accounting.reading import read_usage
@@ -117,8 +118,8 @@ class Meter:
         on_call: Iterable[Callable[[Call], object]] = (),
         default_max_output_tokens: int = 4096,
     ) -> None:
-        self.ledger = ledger if ledger is not None else Ledger()
-        self.budgets = budgets
+        self.ledger = ledger_of(ledger)
+        self.budgets = budgets_of(budgets)
         self._attribution = attribution or Attribution()
         self._on_call = tuple(on_call)
         self._default_max_output_tokens = default_max_output_tokens

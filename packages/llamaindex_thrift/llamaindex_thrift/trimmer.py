@@ -85,6 +85,7 @@ class TopKTrimmer(BaseNodePostprocessor):
         ConfigurationError: a setting that cannot work.
 
     Example:
+        >>> from llama_index.core.schema import TextNode
         >>> nodes = [NodeWithScore(node=TextNode(text="Bees dance. They point to flowers.", id_="a"), score=0.9)]
         >>> [kept] = TopKTrimmer(max_tokens=4).postprocess_nodes(nodes, query_str="Why do bees dance?")
         >>> kept.node_id, kept.score, kept.text
