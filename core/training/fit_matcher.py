@@ -40,7 +40,7 @@ SHARES = {"same": 0.2, "near": 0.15, "generated same": 0.05, "generated": 0.05, 
 # Features that speak for a match; all others that are used speak against one.
 ALIKE = ("cosine", "shared_least", "rare_shared_least", "rare_shared_most", "trigrams", "alike_mean", "is_equal")
 # Differences that are rare in the pairs and leave little doubt take away so much log odds at least.
-DECISIVE = {"direction_both": 6.0, "antonym_both": 2.5, "negated_one": 2.5, "language_both": 3.0}
+DECISIVE = {"direction_both": 6.0, "antonym_both": 2.5, "negated_one": 2.5, "language_both": 3.0, "entity_both": 2.0}
 # The least cosine of two questions of one intent that count as one question.
 TWIN = 0.75
 

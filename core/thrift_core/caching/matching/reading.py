@@ -15,7 +15,8 @@ from thrift_core.caching.semantic.words import written_out
 TokenKind = Literal["word", "number", "date", "id"]
 _LONGEST = 4000
 _TOKEN = re.compile(
-    r"(?P<web>https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.[\w.]+)"
+    r"(?P<web>https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.[\w.]+|[\w-]+\.(?:com|org|net|io|dev|co|edu|gov)\b)"
+    r"|(?P<picture>[\U0001F300-\U0001FAFF\u2600-\u27BF])"
     r"|(?P<iso>\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[/.]\d{1,2}[/.]\d{2,4})"
     r"|(?P<clock>\d{1,2}:\d{2}(?:\s?[ap]\.?m\b\.?)?|\d{1,2}\s?[ap]m\b)"
     r"|(?P<version>v?\d+(?:\.\d+){2,}|v\d+(?:\.\d+)*\b)"
@@ -33,6 +34,7 @@ _GLUED = re.compile(
     r"(?<![\w.-])(\d+(?:[.,]\d+)*)(km|kg|gb|mb|tb|cm|mm|ml|mi|mins?|hrs?|lbs?|oz|ft|secs?|usd|eur|(?<=\d\d)[gs])\b",
     re.IGNORECASE,
 )
+_PICTURE = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf]")
 _LATIN = re.compile(r"[a-z]", re.IGNORECASE)
 
 
@@ -94,12 +96,12 @@ def read(text: str) -> Reading:
 
 
 def _is_known(sign: str) -> bool:
-    """Whether a letter is Latin, and a sign no picture, which may mean anything."""
+    """Whether a letter is Latin, and a sign one that may be compared."""
     if sign.isascii():
         return True
     if sign.isalpha():
         return bool(_LATIN.match(unicodedata.normalize("NFD", sign)))
-    return unicodedata.category(sign) not in {"So", "Cs", "Co", "Cn"}
+    return bool(_PICTURE.match(sign)) or unicodedata.category(sign) not in {"So", "Cs", "Co", "Cn"}
 
 
 def _raw(text: str) -> Iterator[Token]:
@@ -129,7 +131,7 @@ def _special(kind: str, sign: str) -> Token:
         return Token("date", _clock(lowered), sign)
     if kind in {"ordinal", "sign"} or lowered in lexicon.EXPANSIONS:
         return Token("word", lowered, sign)
-    if kind in {"web", "version", "code"}:
+    if kind in {"web", "version", "code", "picture"}:
         return Token("id", re.sub(r"[-/#]", "", lowered), sign)
     return Token("date", lowered, sign) if _YEAR.fullmatch(lowered) else _number(lowered, sign)
 

@@ -24,6 +24,8 @@ VETOED = [
     ("Who signed up yesterday?", "Who signed up today?", "date"),
     ("show monthly sales", "show weekly sales", "date"),
     ("Revenue in 2022?", "Revenue in 2023?", "date"),
+    ("Is it 👍?", "Is it 👎?", "id"),
+    ("Is acme.com safe?", "Is example.org safe?", "id"),
 ]
 PASSED = [
     ("Is 250 euros enough?", "is €250 enough"),
@@ -92,7 +94,7 @@ def test_two_negations_in_one_text_are_none() -> None:
     assert "negation" not in {difference.kind for difference in comparison.differences}
 
 
-@pytest.mark.parametrize("text", ["Где мой заказ?", "我可以取消订单吗", "هل يمكنني الإلغاء؟", "Is it 👍?", "", "   "])
+@pytest.mark.parametrize("text", ["Где мой заказ?", "我可以取消订单吗", "هل يمكنني الإلغاء؟", "Is it ⌘?", "", "   "])
 def test_what_cannot_be_read_is_not_judged(text: str) -> None:
     assert not compare(text, "Where is my order?").can_tell
     assert not compare("Where is my order?", text).can_tell
