@@ -88,9 +88,16 @@ def _methods(thing: type) -> Iterator[tuple[str, object]]:
 
 def _signature(method: object) -> str:
     try:
-        return str(inspect.signature(method))  # type: ignore[arg-type]
+        signature = inspect.signature(method)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return "(...)"
+    return str(signature.replace(parameters=[_steady(each) for each in signature.parameters.values()]))
+
+
+def _steady(parameter: inspect.Parameter) -> inspect.Parameter:
+    # A set is written in another order by each process.
+    is_set = isinstance(parameter.default, set | frozenset)
+    return parameter.replace(default=sorted(parameter.default)) if is_set else parameter
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ HERE = {
     "audit_first",
     "cascade_golden_set",
     "existing_chain",
+    "faq_cache",
     "pre_model_hook",
     "rag_langchain",
     "rag_llamaindex",
@@ -52,6 +53,14 @@ class TestExamples:
         assert dollars(shown, "a script") <= 0.005
         assert "ann: 3 calls" in shown
         assert "bob: 2 calls" in shown
+
+    def test_a_certified_cache_saves_more_than_a_careful_one_and_shadow_changes_nothing(self, run):
+        shown = run("faq_cache")
+        assert dollars(shown, "as it is") == dollars(shown, "shadow")
+        assert dollars(shown, "shadow") > 1.9 * dollars(shown, "on")
+        assert dollars(shown, "on") > 1.9 * dollars(shown, "certified")
+        assert "at most 5 % of hits are wrong" in shown
+        assert shown.count(" 0 wrong") == 2
 
     def test_a_cascade_is_as_right_as_the_strong_model_for_less(self, run):
         shown = run("cascade_golden_set")

@@ -150,8 +150,11 @@ class Thrift:
     @property
     def needing_tools(self) -> tuple[LeverName, ...]:
         """The levers to leave out where the `tools` cannot be offered: what they cut could not be had back."""
-        levers = ((name, lever) for name, (lever, mode) in self._levers.items() if mode == "on")
-        return tuple(name for name, lever in levers if isinstance(lever, ToolLever) and lever.tools)
+        found: list[LeverName] = []
+        for name, (lever, mode) in self._levers.items():
+            if mode == "on" and isinstance(lever, ToolLever) and lever.tools:
+                found.append(name)
+        return tuple(found)
 
     def recall(self, arguments: Mapping[str, Any]) -> str:
         """Answer a call of the `recall` tool; in words for the model where that fails."""

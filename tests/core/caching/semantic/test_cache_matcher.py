@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from thrift_core.calibration.binomial import share_interval
 from thrift_core.caching.semantic.matcher import Candidate, ConservativeMatcher
 from thrift_core.caching.semantic.normal_form import normal_form
 from thrift_core.caching.semantic.words import significant_words
+from thrift_core.calibration.binomial import share_interval
 from thrift_core.errors import ConfigurationError
 
 SAME = [
