@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import threading
 import time
@@ -46,6 +47,7 @@ from thrift_core.errors import ConfigurationError
 from thrift_core.guard import FaultCounter
 from thrift_core.messages import Request
 
+logger = logging.getLogger("thrift")
 T = TypeVar("T")
 _DENIED_FOR_SECONDS = 30 * 86_400.0
 
@@ -111,7 +113,7 @@ class SemanticCache:
     ) -> None:
         if secret is not None and not 16 <= len(secret) <= 64:
             raise ConfigurationError(f"secret must be 16 to 64 bytes; got {len(secret)}")
-        self.settings = settings or CacheSettings()
+        self.settings = _settings(settings)
         self.limits = limits or Limits()
         self.admission = admission or Admission()
         self._faults = Faults(ledger)
@@ -134,6 +136,11 @@ class SemanticCache:
             clock=SteadyClock(clock),
             secret=secret,
         )
+        if self._engine.judge.is_waiting:
+            logger.warning(
+                "the cache answers only questions in the same words: its matcher is not certified for others; make a "
+                "certificate with calibrate_cache, or give a threshold by hand"
+            )
         kept_in = self._engine.store
         self._async_store = kept_in if isinstance(kept_in, AsyncCacheStore) else None
         self._circuit = Circuit(self.settings.retry_seconds)
@@ -481,6 +488,14 @@ class SemanticCache:
     def _count(self, group: str, what: str = "") -> None:
         with self._count_lock:
             self._counts[group, what] += 1
+
+
+def _settings(given: object) -> CacheSettings:
+    if given is None:
+        return CacheSettings()
+    if isinstance(given, CacheSettings):
+        return given
+    raise ConfigurationError(f"the settings are a {type(given).__name__}: give CacheSettings(mode='shadow'), say")
 
 
 def _owners(secret: bytes, scope: Attribution | None) -> tuple[bytes, ...]:

@@ -104,6 +104,11 @@ class Judge:
         found.hits.sort(key=lambda hit: -(hit.score or 0.0))
         return found
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing that the matcher accepts can be a hit, for want of a threshold."""
+        return "semantic" in self._tiers and not self.is_semantic
+
     def _least_score(self, feature: str | None) -> float:
         """Return the least score of a hit, infinity for none."""
         threshold = self._threshold

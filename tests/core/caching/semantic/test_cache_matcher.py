@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from thrift_core.caching.semantic.cache import SemanticCache
 from thrift_core.caching.semantic.matcher import Candidate, ConservativeMatcher
 from thrift_core.caching.semantic.normal_form import normal_form
+from thrift_core.caching.semantic.settings import CacheSettings
 from thrift_core.caching.semantic.words import significant_words
 from thrift_core.calibration.binomial import share_interval
 from thrift_core.errors import ConfigurationError
@@ -126,3 +128,24 @@ def test_the_interval_is_clopper_and_pearsons(wrong: int, checked: int, low: flo
 def test_an_interval_of_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="no sense"):
         share_interval(5, 3)
+
+
+class Uncertified(ConservativeMatcher):
+    """A matcher whose word is not enough."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.needs_threshold = True
+
+
+def test_a_cache_whose_matcher_waits_for_a_threshold_says_so_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    SemanticCache(matcher=Uncertified(), threshold=0.9)
+    SemanticCache(matcher=Uncertified(), settings=CacheSettings(tiers=("exact",)))
+    assert caplog.messages == []
+    SemanticCache(matcher=Uncertified())
+    assert "make a certificate with calibrate_cache" in caplog.text
+
+
+def test_settings_that_are_none_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="give CacheSettings"):
+        SemanticCache(settings={"mode": "shadow"})  # type: ignore[arg-type]
