@@ -8,8 +8,8 @@ from thrift_core.caching.matching.learned_matcher import LearnedMatcher
 from thrift_core.caching.matching.llm_judge import LabelWriter, llm_judge
 from thrift_core.caching.matching.near_miss import Comparison, Difference, compare
 from thrift_core.caching.matching.partitions import PartitionedCertificate, calibrate_partitions
-from thrift_core.caching.matching.question_rule import live_question
 from thrift_core.caching.matching.watch import WatchedThreshold, WatchState
+from thrift_core.caching.semantic.question_rule import live_question
 
 __all__ = [
     "Comparison",

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from thrift_core.caching.matching.question_rule import live_question
 from thrift_core.caching.semantic.answer import CachedAnswer
+from thrift_core.caching.semantic.question_rule import live_question
 from thrift_core.messages import Request
 
 QuestionRule = str | re.Pattern[str] | Callable[[str], bool]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from thrift_core.caching.matching.question_rule import live_question
+from thrift_core.caching.semantic.question_rule import live_question
 
 ACTS = [
     "Cancel my order, please", "Can you book a table for two?", "transfer 50 dollars to Ann", "Turn off the lights",
